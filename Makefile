@@ -1,0 +1,37 @@
+# make help: what there is. STACK=onedl chooses the maintained forks of OpenMMLab.
+STACK ?= openmmlab
+BASE_PYTHON ?= python3
+VENV := $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
+PYTHON := $(CURDIR)/$(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+export MMCV_WITH_OPS := 0  # the forks' mmcv is built without its CUDA operators: distillation needs none
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(INSTALLED)  ## install the tested versions into .venv (STACK=onedl: the forks, into .venv-onedl)
+
+$(INSTALLED): setup.py constraints.txt
+	@case '$(STACK)' in openmmlab|onedl) ;; *) echo "STACK=$(STACK): expected openmmlab or onedl"; exit 2;; esac
+	$(BASE_PYTHON) -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(STACK),dev]'
+	@touch $@
+
+demo: setup  ## distil handwritten digits: a table, a picture, results.json; about 5 minutes
+	$(PYTHON) tools/demo.py
+
+test: setup  ## the test suite
+	$(PYTHON) -m pytest -m 'not slow'
+
+test-slow: setup  ## the tests that take longer
+	$(PYTHON) -m pytest -m slow
+
+lint: setup  ## style and types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+clean:  ## remove the environments and caches; never what was trained
+	rm -rf .venv .venv-onedl .pytest_cache .ruff_cache .mypy_cache build *.egg-info

@@ -1,0 +1,34 @@
+"""Errors that say what was given, what was expected and what to do."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ConfigError(ValueError):
+    """A config asks for something that does not exist or does not fit; raised before work starts."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be read safely, or does not fit the model it is meant for."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, compared without regard to case; None when none is close.
+
+    >>> nearest('Resnet', ['ResNet', 'VGG'])
+    'ResNet'
+    """
+    by_lower = {candidate.lower(): candidate for candidate in sorted(known)}
+    found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known name, or nothing; to be put behind an error message.
+
+    >>> did_you_mean('taau', ['tau', 'loss_weight'])
+    " Did you mean 'tau'?"
+    """
+    guess = nearest(name, known)
+    return f' Did you mean {guess!r}?' if guess else ''

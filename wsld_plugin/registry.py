@@ -1,0 +1,19 @@
+"""Registries of this project: scope ``wsld_plugin``, children of mmengine's.
+
+A config names a part of this package as ``type='wsld_plugin.WSLD'``, whatever its default scope.
+"""
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+_SCOPE = 'wsld_plugin'
+
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return Registry(parent.name, parent=parent, scope=_SCOPE,
+                    locations=[f'{_SCOPE}.{location}' for location in locations])
+
+
+MODELS = _child(root.MODELS, 'losses', 'connectors', 'algorithms', 'models')
+DATASETS = _child(root.DATASETS, 'datasets')
+HOOKS = _child(root.HOOKS, 'hooks')
+OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'engine')

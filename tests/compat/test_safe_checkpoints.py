@@ -1,0 +1,431 @@
+"""Loading executes nothing, loses nothing of a good file, and says what is wrong with a bad one."""
+import copyreg
+import io
+import os
+import pickle
+import sys
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint, save_checkpoint
+from mmengine.runner import checkpoint as loaders
+
+from wsld_plugin.compat import safe_checkpoints
+from wsld_plugin.compat.safe_checkpoints import safe_load
+from wsld_plugin.errors import CheckpointError
+
+KINDS = ('?', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8', 'c8', 'c16')
+
+
+class Call:
+    """Pickles as the call ``function(*args)``; ``items`` are then set on what it returned."""
+
+    def __init__(self, function, *args, state=None, items=None):
+        self.reduced = (function, args, state, None, None if items is None else iter(items.items()))
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def save_raw(pickled: bytes, path) -> None:
+    """A file of torch.save's format around any pickle."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in (('data.pkl', pickled), ('byteorder', b'little'), ('version', b'3\n')):
+            archive.writestr(f'archive/{name}', content)
+
+
+def save_call(content, path) -> None:
+    save_raw(pickle.dumps(content, protocol=2), path)
+
+
+@pytest.fixture
+def flag(tmp_path):
+    """A file that the crafted checkpoints try to make."""
+    return tmp_path / 'executed'
+
+
+@pytest.fixture
+def evil(tmp_path, flag):
+    path = tmp_path / 'evil.pth'
+    torch.save({'state_dict': Call(os.system, f'touch {flag}')}, path)
+    return path
+
+
+@pytest.fixture
+def hub():
+    hub = MessageHub('test_safe_checkpoints')
+    for step, value in enumerate((1.5, -2.0, float('nan'), 1e300)):
+        hub.update_scalar('train/loss', value, count=step + 1)
+    for kind in KINDS:
+        values = np.arange(6).astype(kind).reshape(2, 3)
+        hub.update_info(f'array/{kind}', values)
+        hub.update_info(f'fortran/{kind}', np.asfortranarray(values))
+        hub.update_info(f'scalar/{kind}', values[1, 2])
+    hub.update_info('random_state', np.random.RandomState(0).get_state())
+    hub.update_info('classes', ('a', 'b'))
+    return hub
+
+
+@pytest.fixture
+def good(tmp_path, hub):
+    path = tmp_path / 'good.pth'
+    save_checkpoint({'meta': {'epoch': 3, 'cfg': 'a = 1'}, 'state_dict': torch.nn.Linear(2, 2).state_dict(),
+                     'message_hub': hub.state_dict()}, str(path))
+    return path
+
+
+def assert_same(loaded, expected):
+    assert type(loaded) is type(expected)
+    if isinstance(expected, HistoryBuffer):
+        assert_same(loaded.data, expected.data)
+        assert loaded.max_length == expected.max_length
+    elif isinstance(expected, (np.ndarray, np.generic)):
+        assert loaded.dtype == expected.dtype
+        np.testing.assert_array_equal(loaded, expected)
+    elif isinstance(expected, torch.Tensor):
+        assert torch.equal(loaded, expected)
+    elif isinstance(expected, dict):
+        assert list(loaded) == list(expected)
+        for key in expected:
+            assert_same(loaded[key], expected[key])
+    elif isinstance(expected, (tuple, list)):
+        assert len(loaded) == len(expected)
+        for one, other in zip(loaded, expected, strict=True):
+            assert_same(one, other)
+    else:
+        assert loaded == expected
+
+
+WAYS = {
+    'safe_load': safe_load,
+    'safe_load of an open file': lambda path: safe_load(io.BytesIO(path.read_bytes())),
+    'load_checkpoint': lambda path: load_checkpoint(torch.nn.Linear(2, 2), str(path)),
+    'CheckpointLoader': lambda path: CheckpointLoader.load_checkpoint(str(path)),
+    'torch.load': lambda path: torch.load(path, weights_only=True),
+}
+
+
+@pytest.mark.parametrize('load', WAYS.values(), ids=WAYS)
+def test_a_good_checkpoint_comes_back_equal(good, hub, load):
+    loaded = load(good)
+    assert_same(loaded['message_hub'], hub.state_dict())
+    assert_same(loaded, torch.load(good, weights_only=False))
+
+
+def test_a_history_goes_on_after_loading(good):
+    resumed = MessageHub('test_a_history_goes_on_after_loading')
+    resumed.load_state_dict(safe_load(good)['message_hub'])
+    resumed.update_scalar('train/loss', 4.0)
+    history = resumed.get_scalar('train/loss')
+    assert history.current() == 4.0
+    assert history.statistics('max', 1) == 4.0
+
+
+def test_a_loaded_history_has_its_statistics_in_a_process_that_made_none_yet(good, monkeypatch):
+    monkeypatch.setattr(HistoryBuffer, '_statistics_methods', {})
+    buffer = safe_load(good)['message_hub']['log_scalars']['train/loss']
+    assert buffer.statistics('current') == 1e300
+
+
+@pytest.mark.parametrize('core', [b'numpy.core.multiarray', b'numpy._core.multiarray'])
+def test_numbers_written_by_either_numpy_are_read(tmp_path, core):
+    content = {'array': np.array([1.5, 2.5]), 'scalar': np.int64(7)}
+    here = np.core if np.lib.NumpyVersion(np.__version__) < '2.0.0' else np._core
+    name = here.multiarray.__name__.encode()
+    save_raw(pickle.dumps(content, protocol=2).replace(b'c' + name, b'c' + core), tmp_path / 'n.pth')
+    assert_same(safe_load(tmp_path / 'n.pth'), content)
+
+
+def through_globals(flag):
+    """Writes into the module of an allowed type, by way of a method; the builtins are as near."""
+    method = Call(getattr, HistoryBuffer, '__init__')
+    return Call(getattr, method, '__globals__', items={'__file__': str(flag)})
+
+
+CRAFTED = {
+    'os.system': lambda flag: Call(os.system, f'touch {flag}'),
+    'eval': lambda flag: Call(eval, f'open({str(flag)!r}, "w")'),
+    'getattr __globals__': through_globals,
+    'getattr __init__': lambda flag: Call(getattr, HistoryBuffer, '__init__'),
+    'getattr __class__': lambda flag: Call(getattr, HistoryBuffer, '__class__'),
+    'getattr with a default': lambda flag: Call(getattr, HistoryBuffer, '__dict__', None),
+    'getattr register_statistics': lambda flag: Call(getattr, HistoryBuffer, 'register_statistics'),
+    'getattr of numpy': lambda flag: Call(getattr, np.ndarray, 'tofile'),
+    'getattr of an instance': lambda flag: Call(getattr, HistoryBuffer(), 'mean'),
+    'getattr of a list': lambda flag: Call(getattr, HistoryBuffer, ['mean']),
+    'a call of a statistics method': lambda flag: Call(HistoryBuffer.mean, 1),
+    'addresses in an array': lambda flag: Call(np.ndarray, (1,), 'O', b'\x08' * 8),
+    'an object dtype': lambda flag: Call(np.dtype, 'O', state=(3, '|', None, None, None, -1, -1, 0)),
+    'a record dtype': lambda flag: Call(np.dtype, [('a', 'O')]),
+    'an array of objects': lambda flag: np.array([None, {}], dtype=object),
+    'a class of the user': lambda flag: SimpleNamespace(),
+    'a function': lambda flag: copyreg.add_extension,
+}
+
+
+@pytest.mark.parametrize('crafted', CRAFTED.values(), ids=CRAFTED)
+def test_a_crafted_checkpoint_is_refused_and_nothing_runs(tmp_path, flag, crafted):
+    save_call({'state_dict': {}, 'meta': crafted(flag)}, tmp_path / 'crafted.pth')
+    module_file = sys.modules[HistoryBuffer.__module__].__file__
+    with pytest.raises(CheckpointError, match=r'crafted\.pth .*was refused; nothing in it was executed'):
+        safe_load(tmp_path / 'crafted.pth')
+    assert not flag.exists()
+    assert sys.modules[HistoryBuffer.__module__].__file__ == module_file
+
+
+def test_the_crafted_getattr_works_where_getattr_itself_is_allowed(tmp_path, flag, monkeypatch):
+    save_call(through_globals(flag), tmp_path / 'crafted.pth')
+    module = sys.modules[HistoryBuffer.__module__]
+    monkeypatch.setattr(module, '__file__', module.__file__)
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with torch.serialization.safe_globals([getattr, HistoryBuffer]):
+            torch.load(tmp_path / 'crafted.pth', weights_only=True)
+    finally:
+        torch.serialization.add_safe_globals(allowed)
+    assert module.__file__ == str(flag)
+
+
+def test_getattr_stays_refused_where_another_library_allowed_it(tmp_path, flag):
+    save_call(through_globals(flag), tmp_path / 'crafted.pth')
+    with torch.serialization.safe_globals([getattr, np.ndarray, np.dtype, SimpleNamespace]):
+        before = set(torch.serialization.get_safe_globals())
+        with pytest.raises(CheckpointError, match="getattr of '__init__' on HistoryBuffer"):
+            safe_load(tmp_path / 'crafted.pth')
+        save_call(SimpleNamespace(a=1), tmp_path / 'own.pth')
+        assert safe_load(tmp_path / 'own.pth') == SimpleNamespace(a=1)
+        assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_the_refused_name_is_given(evil):
+    with pytest.raises(CheckpointError, match=rf'{os.system.__module__}\.system') as refusal:
+        safe_load(evil)
+    assert 'weights_only=False' not in str(refusal.value)
+    assert refusal.value.__suppress_context__
+
+
+def test_a_dtype_ignores_the_state_in_the_file(tmp_path):
+    fields = {'a': (np.dtype('i8'), 8)}
+    hostile = Call(np.dtype, 'f8', False, True, state=(3, '|', None, ('a',), fields, 99, -1, 63))
+    before = repr(np.dtype('f8').__reduce__()), np.dtype('f8').flags
+    save_call(hostile, tmp_path / 'dtype.pth')
+    assert safe_load(tmp_path / 'dtype.pth') is np.dtype('f8')
+    assert (repr(np.dtype('f8').__reduce__()), np.dtype('f8').flags) == before
+
+
+def test_a_checkpoint_cannot_change_what_mean_means(tmp_path):
+    state = {'statistics_methods': {'mean': HistoryBuffer.max}}
+    save_call(Call(HistoryBuffer, state=state), tmp_path / 'mean.pth')
+    safe_load(tmp_path / 'mean.pth')
+    assert HistoryBuffer([1, 3], [1, 1]).statistics('mean') == 2
+
+
+@pytest.mark.parametrize('name', ['.ndarray', 'numpy.ndarray', 'numpy.dtypes.Float64DType', '.Float64DType'])
+def test_a_type_that_takes_a_state_cannot_be_called(tmp_path, name):
+    module, _, attribute = name.rpartition('.')
+    save_raw(f'\x80\x02c{module}\n{attribute}\n)R.'.encode('latin1'), tmp_path / 'call.pth')
+    with pytest.raises(CheckpointError, match='refused'):
+        safe_load(tmp_path / 'call.pth')
+
+
+@pytest.mark.parametrize('write', [
+    lambda content, path: torch.save(content, path, _use_new_zipfile_serialization=False),
+    lambda content, path: path.write_bytes(pickle.dumps(content, protocol=0)),
+    lambda content, path: path.write_bytes(pickle.dumps(content))], ids=['legacy', 'pickle 0', 'pickle'])
+def test_other_formats_run_nothing_either(tmp_path, flag, write):
+    path = tmp_path / 'evil.pth'
+    write({'a': Call(os.system, f'touch {flag}')}, path)
+    with pytest.raises(CheckpointError, match=r'evil\.pth'):
+        safe_load(path)
+    assert not flag.exists()
+
+
+def test_the_environment_cannot_turn_it_off(evil, flag, good, monkeypatch):
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    for load in (safe_load, lambda path: CheckpointLoader.load_checkpoint(str(path))):
+        with pytest.raises(CheckpointError, match='refused'):
+            load(evil)
+        load(good)
+    assert not flag.exists()
+
+
+def _through_pavi(path, monkeypatch):
+    model = SimpleNamespace(name='model.pth', download=lambda target: os.link(path, target))
+    modelcloud = SimpleNamespace(get=lambda name: model)
+    monkeypatch.setitem(sys.modules, 'pavi', SimpleNamespace(modelcloud=modelcloud))
+    return 'pavi://model'
+
+
+def _through_ceph(path, monkeypatch):
+    monkeypatch.setattr(loaders, 'get_file_backend',
+                        lambda *_, **__: SimpleNamespace(get=lambda name: path.read_bytes()))
+    return 's3://model'
+
+
+def _named(scheme, table):
+    def through(path, monkeypatch):
+        monkeypatch.setattr(loaders, table, lambda: {'model': f'http://nowhere.invalid/{path.name}'})
+        return f'{scheme}model'
+    return through
+
+
+def _through_mmengine_home(path, monkeypatch):
+    monkeypatch.setenv('MMENGINE_HOME', str(path.parent))
+    monkeypatch.setattr(loaders, 'get_external_models', lambda: {'model': path.name})
+    return 'open-mmlab://model'
+
+
+SCHEMES = {
+    '': lambda path, monkeypatch: str(path),
+    'http://': lambda path, monkeypatch: f'http://nowhere.invalid/{path.name}',
+    'https://': lambda path, monkeypatch: f'https://nowhere.invalid/a/{path.name}?b=c',
+    'pavi://': _through_pavi,
+    r'(\S+\:)?s3://': _through_ceph,
+    r'(\S+\:)?petrel://': lambda path, monkeypatch: _through_ceph(path, monkeypatch).replace('s3', 'petrel'),
+    'modelzoo://': _named('modelzoo://', 'get_torchvision_models'),
+    'torchvision://': _named('torchvision://', 'get_torchvision_models'),
+    'open-mmlab://': _through_mmengine_home,
+    'openmmlab://': _named('openmmlab://', 'get_external_models'),
+    'mmcls://': _named('mmcls://', 'get_mmcls_models'),
+}
+
+
+@pytest.fixture
+def downloads(tmp_path, monkeypatch):
+    """The addresses downloaded; a download copies the file of that name in ``tmp_path``."""
+    asked = []
+
+    def download(url, target, progress=True):
+        asked.append(url)
+        os.link(tmp_path / os.path.basename(target), target)
+
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    return asked
+
+
+def test_no_scheme_is_left_out():
+    assert set(CheckpointLoader._schemes) == set(SCHEMES)
+
+
+@pytest.mark.parametrize('scheme', SCHEMES)
+def test_every_scheme_refuses_code(scheme, evil, flag, downloads, monkeypatch):
+    with pytest.raises(CheckpointError, match='refused'):
+        CheckpointLoader.load_checkpoint(SCHEMES[scheme](evil, monkeypatch))
+    assert not flag.exists()
+
+
+@pytest.mark.parametrize('scheme', sorted(set(SCHEMES) - {'mmcls://'}))  # keeps a backbone's weights only
+def test_every_scheme_loads_a_log_history(scheme, good, hub, downloads, monkeypatch):
+    loaded = CheckpointLoader.load_checkpoint(SCHEMES[scheme](good, monkeypatch))
+    assert_same(loaded['message_hub'], hub.state_dict())
+
+
+def test_a_download_is_made_once(good, downloads):
+    for _ in range(2):
+        CheckpointLoader.load_checkpoint(f'https://nowhere.invalid/{good.name}')
+    assert len(downloads) == 1
+
+
+def test_the_other_ranks_read_what_the_first_downloaded(good, downloads, monkeypatch):
+    order = []
+    load_url = loaders.load_url
+    monkeypatch.setattr(loaders, 'load_url', lambda *a, **kw: order.append('load') or load_url(*a, **kw))
+    monkeypatch.setattr(torch.distributed, 'barrier', lambda: order.append('barrier'))
+    for rank, expected in ((0, ['load', 'barrier']), (1, ['barrier', 'load'])):
+        order.clear()
+        monkeypatch.setattr(loaders, 'get_dist_info', lambda rank=rank: (rank, 2))
+        CheckpointLoader.load_checkpoint(f'https://nowhere.invalid/{good.name}')
+        assert order == expected
+    assert len(downloads) == 1
+
+
+@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
+def test_a_truncated_file_is_told_by_name_and_size(tmp_path, good, legacy):
+    whole = tmp_path / 'whole.pth'
+    torch.save(torch.load(good, weights_only=False), whole, _use_new_zipfile_serialization=not legacy)
+    content = whole.read_bytes()
+    cut = tmp_path / 'cut.pth'
+    for size in (0, 1, 3, 10, 100, 1000, len(content) // 2, len(content) - 100, len(content) - 1):
+        cut.write_bytes(content[:size])
+        with pytest.raises(CheckpointError, match=rf'cut\.pth \({size:,} bytes\) cannot be read'):
+            safe_load(cut)
+
+
+@pytest.mark.parametrize('content', [
+    b'<html><body>404 Not Found</body></html>',
+    b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n',
+    b'\x89PNG\r\n\x1a\n' + bytes(100), bytes(1000)], ids=['html', 'git-lfs', 'png', 'zeros'])
+def test_a_file_that_is_no_checkpoint_is_told(tmp_path, content):
+    (tmp_path / 'other.pth').write_bytes(content)
+    with pytest.raises(CheckpointError, match=r'other\.pth .* is not a checkpoint'):
+        safe_load(tmp_path / 'other.pth')
+
+
+def test_a_damaged_file_is_told_or_loads(tmp_path, good):
+    content = bytearray(good.read_bytes())
+    with zipfile.ZipFile(good) as archive:
+        where = next(entry for entry in archive.infolist() if entry.filename.endswith('data.pkl'))
+    damaged = tmp_path / 'damaged.pth'
+    told = 0
+    for position in range(where.header_offset, where.header_offset + where.file_size, 37):
+        one = content.copy()
+        one[position] ^= 0x55
+        damaged.write_bytes(one)
+        try:
+            safe_load(damaged)
+        except CheckpointError:
+            told += 1
+    assert told
+
+
+def test_a_missing_file_is_told_with_the_nearest_name(good):
+    with pytest.raises(FileNotFoundError, match=r"goood\.pth\. Did you mean 'good\.pth'"):
+        safe_load(good.with_name('goood.pth'))
+    with pytest.raises(FileNotFoundError, match='folder'):
+        safe_load(good.parent)
+    with pytest.raises(FileNotFoundError, match=r'goood\.pth'):
+        CheckpointLoader.load_checkpoint(str(good.with_name('goood.pth')))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='needs a device that is absent')
+def test_an_absent_device_is_not_blamed_on_the_file(good):
+    with pytest.raises(RuntimeError, match='map_location') as error:
+        safe_load(good, map_location='cuda')
+    assert not isinstance(error.value, CheckpointError)
+
+
+def test_apply_twice_changes_nothing():
+    before = loaders.torch, loaders.load_url, set(torch.serialization.get_safe_globals())
+    safe_checkpoints.apply()
+    assert before == (loaders.torch, loaders.load_url, set(torch.serialization.get_safe_globals()))
+
+
+class Tiny(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(1, 1)
+
+
+def test_resume_does_not_execute_the_config_text(tmp_path, flag):
+    runner = Runner(
+        Tiny(), str(tmp_path / 'work'), train_dataloader=torch.utils.data.DataLoader([0]),
+        train_cfg=dict(by_epoch=True, max_epochs=2), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        experiment_name='test_resume_does_not_execute_the_config_text')
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.message_hub.update_scalar('train/loss', 2.5)
+    runner.save_checkpoint(str(tmp_path), 'last.pth', meta={
+        'epoch': 1, 'iter': 1, 'config': f'open({str(flag)!r}, "w")'})
+    assert 'config' in torch.load(tmp_path / 'last.pth', weights_only=True)['meta']
+
+    runner.message_hub.log_scalars.clear()
+    runner.resume(str(tmp_path / 'last.pth'))
+    assert runner.epoch == 1
+    assert runner.message_hub.get_scalar('train/loss').current() == 2.5
+    assert not flag.exists()

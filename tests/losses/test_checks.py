@@ -1,0 +1,157 @@
+"""Bad input: the message tells what was given and what to do, and no device but a CPU is waited for."""
+import math
+import re
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from wsld_plugin.errors import ConfigError
+from wsld_plugin.losses import KD, WSLD
+from wsld_plugin.losses.functional import kd, wsld, wsld_weights
+
+S = torch.zeros(4, 3)
+Y = torch.tensor([0, 1, 2, 0])
+P = torch.full((4, 3), 1 / 3)
+
+
+def fails(error, message):
+    return pytest.raises(error, match=re.escape(message))
+
+
+@pytest.mark.parametrize(('student', 'teacher', 'message'), [
+    (torch.zeros(4, 3), torch.zeros(4, 5), 'shape (4, 3) and the teacher logits (4, 5), but both must be'),
+    (torch.zeros(4, 3), torch.zeros(3, 3), 'LogitConnector'),
+    (torch.zeros(4, 3, 1), torch.zeros(4, 3, 1), 'The student logits have shape (4, 3, 1), but (N, C)'),
+    (torch.zeros(4, 3), torch.zeros(3), 'The teacher logits have shape (3,), but (N, C)'),
+    (torch.zeros(0, 3), torch.zeros(0, 3), 'at least one sample and one class'),
+])
+def test_logits_of_wrong_shape(student, teacher, message):
+    for call in (lambda: kd(student, teacher), lambda: wsld(student, teacher, Y),
+                 lambda: wsld_weights(student, teacher, Y)):
+        with fails(ValueError, message):
+            call()
+
+
+@pytest.mark.parametrize(('student', 'teacher', 'message'), [
+    (S.long(), S, 'The student logits are a tensor of torch.int64, but a floating point tensor (N, C)'),
+    (S, (S, S), 'The teacher logits are a tuple, but'),
+    (S, None, 'The teacher logits are a NoneType, but'),
+])
+def test_logits_of_wrong_type(student, teacher, message):
+    for call in (lambda: kd(student, teacher), lambda: wsld(student, teacher, Y)):
+        with fails(TypeError, message):
+            call()
+
+
+@pytest.mark.parametrize(('target', 'message'), [
+    (Y[:3], 'shape (3,) and type torch.int64, but for logits (4, 3) integer class indices (4,)'),
+    (Y[:, None], 'shape (4, 1)'),
+    (P.long(), 'shape (4, 3) and type torch.int64'),
+    (Y.float(), 'shape (4,) and type torch.float32'),
+    (P[:, :2], 'floating point probabilities (4, 3) are expected'),
+])
+def test_target_of_wrong_shape(target, message):
+    with fails(ValueError, message):
+        wsld(S, S, target)
+
+
+@pytest.mark.parametrize(('target', 'message'), [
+    (Y.bool(), 'The target is a tensor of torch.bool, but integer class indices (N,)'),
+    (P.to(torch.complex64), 'The target is a tensor of torch.complex64'),
+    ([0, 1, 2, 0], 'The target is a list'),
+])
+def test_target_of_wrong_type(target, message):
+    with fails(TypeError, message):
+        wsld(S, S, target)
+
+
+@pytest.mark.parametrize('wrong', [3, -1, -100, -2**63, 2**63 - 1])
+def test_target_out_of_range(wrong):
+    target = torch.tensor([0, 1, wrong, 0])
+    for call in (lambda: wsld(S, S, target), lambda: wsld_weights(S, S, target),
+                 lambda: wsld(S, S, target, teacher_ce=torch.ones(4))):
+        with fails(ValueError, f'class {wrong}, but logits of 3 classes need indices from 0 to 2'):
+            call()
+
+
+@pytest.mark.parametrize(('row', 'given'), [
+    ([.5, .5, .5], 'sum 1.5 and minimum 0.5'),
+    ([.3, .3, .3], 'sum 0.9 and minimum 0.3'),
+    ([1.5, -.5, 0], 'sum 1 and minimum -0.5'),
+    ([math.nan, .5, .5], 'sum nan and minimum nan'),
+    ([math.inf, 0, 0], 'sum inf and minimum 0'),
+])
+def test_target_rows_that_are_no_probabilities(row, given):
+    target = P.clone()
+    target[2] = torch.tensor(row)
+    with fails(ValueError, f'Sample 2 has {given}, but each row of an (N, C) target must be probabilities'):
+        wsld(S, S, target)
+
+
+@pytest.mark.parametrize(('teacher_ce', 'error', 'message'), [
+    (torch.ones(3), ValueError, 'teacher_ce has shape (3,), but one cross entropy per sample, (4,)'),
+    (torch.ones(4, 1), ValueError, 'teacher_ce has shape (4, 1)'),
+    (torch.ones(4).long(), TypeError, 'teacher_ce is a tensor of torch.int64'),
+    (2.0, TypeError, 'teacher_ce is a float'),
+    (torch.tensor([1, 1, -.5, 1]), ValueError, 'Sample 2 has teacher_ce -0.5, but a cross entropy is never'),
+    (torch.tensor([1, math.nan, 1, 1]), ValueError, 'Sample 1 has teacher_ce nan'),
+])
+def test_wrong_teacher_ce(teacher_ce, error, message):
+    with fails(error, message):
+        wsld(S, S, Y, teacher_ce=teacher_ce)
+
+
+@pytest.mark.parametrize('tau', [0, 0.0, -2.0, math.nan, math.inf, True, '2', None, torch.tensor(2.0)])
+def test_temperature_must_be_positive_and_finite(tau):
+    for call in (lambda: kd(S, S, tau), lambda: wsld(S, S, Y, tau), lambda: KD(tau), lambda: WSLD(tau)):
+        with fails(ConfigError, f'tau is {tau!r}, but a temperature is a positive finite number'):
+            call()
+
+
+@pytest.mark.parametrize('module', [KD, WSLD])
+@pytest.mark.parametrize('loss_weight', [math.nan, math.inf, '1', None, False])
+def test_loss_weight_must_be_a_finite_number(module, loss_weight):
+    with fails(ConfigError, f'loss_weight is {loss_weight!r}, but a finite number'):
+        module(loss_weight=loss_weight)
+
+
+@pytest.mark.parametrize('call', [lambda r: kd(S, S, reduction=r), lambda r: wsld(S, S, Y, reduction=r)])
+def test_unknown_reduction_names_the_nearest(call):
+    with fails(ConfigError, "one of 'mean', 'sum', 'none' is expected. Did you mean 'mean'?"):
+        call('meen')
+    with fails(ConfigError, 'reduction is None'):
+        call(None)
+
+
+class Log(TorchDispatchMode):
+    """Names of the operations that ran."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_values_are_asserted_without_a_wait_off_the_cpu():
+    # A meta tensor has no values: whatever would wait for one raises.
+    s = torch.zeros(4, 3, device='meta', requires_grad=True)
+    indices, probabilities = Y.to('meta'), P.to('meta')
+    with Log() as log:
+        wsld(s, s, indices, teacher_ce=torch.ones(4, device='meta')).backward()
+        wsld(s, s, probabilities).backward()
+        kd(s, s).backward()
+    assert log.names.count('aten._assert_async.msg') == 2
+    assert 'aten._local_scalar_dense.default' not in log.names
+
+
+def test_index_target_needs_no_extra_operation_off_the_cpu():
+    s = torch.zeros(4, 3)
+    with Log() as on_cpu:
+        wsld(s, s, Y)
+    with Log() as elsewhere:
+        wsld(s.to('meta'), s.to('meta'), Y.to('meta'))
+    assert [name for name in elsewhere.names if '_to_copy' not in name] == on_cpu.names

@@ -1,0 +1,341 @@
+"""The formulas against float64 loops and SciPy, their closed-form gradients, and what follows from both."""
+import doctest
+import math
+
+import pytest
+import torch
+from scipy.special import rel_entr, softmax
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from wsld_plugin.losses import WSLD, functional
+from wsld_plugin.losses.functional import kd, wsld, wsld_weights
+
+CLASSES = [2, 10, 100, 1000, 21841]
+LOSSES = [lambda s, t, y, **kwargs: kd(s, t, **kwargs), wsld]
+each_loss = pytest.mark.parametrize('loss', LOSSES, ids=['kd', 'wsld'])
+
+
+def case(n=6, c=10, dtype=torch.float64, scale=3.0):
+    """Random logits of student and teacher, and class indices."""
+    generator = torch.Generator().manual_seed(n * c)
+    s, t = scale * torch.randn(2, n, c, generator=generator, dtype=torch.float64)
+    return s.to(dtype), t.to(dtype), torch.randint(c, (n,), generator=generator)
+
+
+def mixed(y, c, lam=0.7):
+    """Targets as Mixup makes them, (N, C)."""
+    one_hot = F.one_hot(y, c).double()
+    return lam * one_hot + (1 - lam) * one_hot.flip(0)
+
+
+def loop_log_softmax(row, tau=1.0):
+    row = [value / tau for value in row]
+    largest = max(row)
+    log_sum = largest + math.log(math.fsum(math.exp(value - largest) for value in row))
+    return [value - log_sum for value in row]
+
+
+def loop_ce(row, target):
+    return -math.fsum(y * log_q for y, log_q in zip(target, loop_log_softmax(row), strict=True))
+
+
+def loop_weights(s, t, target):
+    return [1 - math.exp(-loop_ce(s_i, y_i) / (loop_ce(t_i, y_i) + 1e-7))
+            for s_i, t_i, y_i in zip(s, t, target, strict=True)]
+
+
+def loop_wsld(s, t, target, tau):
+    s, t, target = s.tolist(), t.tolist(), target.tolist()
+    losses = []
+    for s_i, t_i, w_i in zip(s, t, loop_weights(s, t, target), strict=True):
+        pairs = zip(loop_log_softmax(t_i, tau), loop_log_softmax(s_i, tau), strict=True)
+        losses.append(-tau**2 * w_i * math.fsum(math.exp(log_p) * log_q for log_p, log_q in pairs))
+    return torch.tensor(losses, dtype=torch.float64)
+
+
+def gradient(loss, s, *args, **kwargs):
+    s = s.detach().clone().requires_grad_()
+    return torch.autograd.grad(loss(s, *args, **kwargs), s)[0]
+
+
+def test_check_values_of_the_authors_formula():
+    i, k = torch.arange(5).double()[:, None], torch.arange(7).double()
+    s, t, y = 4 * torch.sin(7 * i + 3 * k), 6 * torch.cos(5 * i + 2 * k), 3 * torch.arange(5) % 7
+    expected = torch.tensor([.9809535096, .5241567844, .2032823833, .8532596079, .8139417314]).double()
+    torch.testing.assert_close(wsld_weights(s, t, y), expected, rtol=0, atol=1e-7)
+    soft = wsld(s, t, y, tau=2.0)
+    assert soft.item() == pytest.approx(7.1456334331, abs=1e-9)
+    assert (F.cross_entropy(s, y) + 2.5 * soft).item() == pytest.approx(21.6368551694, abs=1e-9)
+
+
+@pytest.mark.parametrize('c', CLASSES)
+@pytest.mark.parametrize('tau', [1.0, 2.0, 4])
+def test_wsld_equals_loop(c, tau):
+    s, t, y = case(4, c)
+    expected = loop_wsld(s, t, F.one_hot(y, c).double(), tau)
+    torch.testing.assert_close(wsld(s, t, y, tau, 'none'), expected, rtol=1e-12, atol=0)
+    single = wsld(s.float(), t.float(), y, tau, 'none')
+    torch.testing.assert_close(single.double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize('c', CLASSES)
+@pytest.mark.parametrize('tau', [1.0, 4])
+def test_kd_equals_scipy(c, tau):
+    s, t, _ = case(4, c)
+    p, q = softmax(t.numpy() / tau, 1), softmax(s.numpy() / tau, 1)
+    expected = torch.from_numpy(tau**2 * rel_entr(p, q).sum(1))
+    torch.testing.assert_close(kd(s, t, tau, 'none'), expected, rtol=1e-9, atol=1e-12)
+    single = kd(s.float(), t.float(), tau, 'none')
+    torch.testing.assert_close(single.double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_of_known_ratios():
+    ratios = torch.tensor([.1, .25, .5, 1, 2, 5], dtype=torch.float64)
+    t = torch.zeros(6, 2).double()
+    s = torch.stack([torch.zeros(6).double(), torch.expm1(ratios * math.log(2)).log()], 1)
+    expected = torch.tensor([.0952, .2212, .3935, .6321, .8647, .9933], dtype=torch.float64)
+    weights = wsld_weights(s, t, torch.zeros(6, dtype=torch.long))
+    torch.testing.assert_close(weights, expected, rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize('ratio', [1e-4, 1e-7, 1e-9, 1e-20])
+def test_small_weights_keep_their_digits_in_float32(ratio):
+    s, t, y = case(dtype=torch.float32)
+    student_ce = F.cross_entropy(s, y, reduction='none')
+    full = wsld(s, t, y, reduction='none', teacher_ce=torch.zeros(len(y)))    # the ratio is large, w is 1
+    small = wsld(s, t, y, reduction='none', teacher_ce=student_ce / ratio)
+    torch.testing.assert_close(small, full * -math.expm1(-ratio), rtol=1e-5, atol=0)
+
+
+def test_weights_run_from_zero_to_one():
+    right, wrong = torch.tensor([[1e4, 0.]]), torch.tensor([[0., 1e4]])
+    y = torch.tensor([0])
+    assert wsld_weights(right, wrong, y) == 0
+    assert wsld_weights(wrong, right, y) == 1
+    assert wsld_weights(right, right, y) == 0
+
+
+@pytest.mark.parametrize('tau', [1.0, 2.5])
+def test_kd_gradient_is_closed_form(tau):
+    s, t, _ = case()
+    expected = tau / len(s) * (F.softmax(s / tau, 1) - F.softmax(t / tau, 1))
+    torch.testing.assert_close(gradient(kd, s, t, tau), expected)
+
+
+@pytest.mark.parametrize('tau', [1.0, 2.5])
+@pytest.mark.parametrize('soft', [False, True])
+def test_wsld_gradient_is_closed_form(tau, soft):
+    s, t, y = case()
+    y = mixed(y, s.shape[1]) if soft else y
+    w = wsld_weights(s, t, y)[:, None]
+    expected = tau * w / len(s) * (F.softmax(s / tau, 1) - F.softmax(t / tau, 1))
+    torch.testing.assert_close(gradient(wsld, s, t, y, tau), expected)
+
+
+@each_loss
+def test_gradient_of_each_row_sums_to_zero(loss):
+    s, t, y = case(c=1000)
+    rows = gradient(loss, s, t, y, tau=2.0)
+    assert rows.abs().max() > 1e-3
+    assert rows.sum(1).abs().max() < 1e-15
+
+
+@each_loss
+def test_equal_logits_give_no_gradient(loss):
+    s, _, y = case()
+    assert gradient(loss, s, s, y, tau=2.0).abs().max() < 1e-15
+
+
+def test_equal_logits_give_no_divergence_but_a_cross_entropy():
+    s, _, y = case(dtype=torch.float32)
+    assert kd(s, s, tau=2.0) == 0
+    assert wsld(s, s, y) > 0
+
+
+def test_kd_passes_gradcheck():
+    s, t, _ = case()
+    assert torch.autograd.gradcheck(lambda s: kd(s, t, 2.0), s.requires_grad_())
+
+
+@each_loss
+def test_shift_of_a_row_changes_nothing(loss):
+    s, t, y = case()
+    shift = torch.arange(len(s)).double()[:, None]
+    torch.testing.assert_close(loss(s + 5 * shift, t - 7 * shift, y, reduction='none'),
+                               loss(s, t, y, reduction='none'))
+
+
+@each_loss
+def test_permuted_classes_change_nothing(loss):
+    s, t, y = case()
+    order = torch.randperm(s.shape[1], generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(loss(s[:, order], t[:, order], order.argsort()[y]), loss(s, t, y))
+
+
+@each_loss
+def test_permuted_batch_permutes_the_losses(loss):
+    s, t, y = case()
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    torch.testing.assert_close(loss(s[order], t[order], y[order], reduction='none'),
+                               loss(s, t, y, reduction='none')[order])
+
+
+@each_loss
+def test_mean_of_halves_is_the_mean(loss):
+    s, t, y = case()
+    halves = [loss(*(x[half] for x in (s, t, y))) for half in (slice(3), slice(3, None))]
+    torch.testing.assert_close(sum(halves) / 2, loss(s, t, y))
+
+
+@each_loss
+def test_reductions_act_on_samples_only(loss):
+    s, t, y = case()
+    per_sample = loss(s, t, y, reduction='none')
+    assert per_sample.shape == (len(s),)
+    torch.testing.assert_close(loss(s, t, y, reduction='sum'), per_sample.sum())
+    torch.testing.assert_close(loss(s, t, y), per_sample.sum() / len(s))
+
+
+@pytest.mark.parametrize('c', CLASSES)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+def test_indices_equal_one_hot_rows(c, dtype):
+    s, t, y = case(c=c, dtype=dtype)
+    one_hot = F.one_hot(y, c).to(dtype)
+    torch.testing.assert_close(wsld(s, t, y), wsld(s, t, one_hot))
+    torch.testing.assert_close(gradient(wsld, s, t, y), gradient(wsld, s, t, one_hot))
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int16, torch.int32])
+def test_any_integer_type_is_an_index(dtype):
+    s, t, y = case()
+    assert wsld(s, t, y.to(dtype)) == wsld(s, t, y)
+
+
+def test_probabilities_weigh_by_the_ratio_of_soft_cross_entropies():
+    s, t, y = case()
+    y = mixed(y, s.shape[1])
+    expected = torch.tensor(loop_weights(s.tolist(), t.tolist(), y.tolist()), dtype=torch.float64)
+    torch.testing.assert_close(wsld_weights(s, t, y), expected)
+    torch.testing.assert_close(wsld(s, t, y, 2.0, 'none'), loop_wsld(s, t, y, 2.0))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_probabilities_in_half_precision_are_accepted(dtype):
+    s, t, y = case(c=1000, dtype=torch.float32)
+    y = mixed(y, 1000) * .9 + .1 / 1000
+    torch.testing.assert_close(wsld(s, t, y.to(dtype)), wsld(s, t, y.float()), rtol=1e-2, atol=0)
+
+
+@each_loss
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(loss, dtype):
+    s, t, y = case(c=1000, dtype=dtype)
+    result = loss(s, t, y)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, loss(s.float(), t.float(), y))
+    assert torch.equal(gradient(loss, s, t, y), gradient(loss, s.float(), t.float(), y).to(dtype))
+
+
+@each_loss
+def test_float64_stays_float64(loss):
+    s, t, y = case()
+    assert loss(s, t, y).dtype == loss(s, t.float(), y).dtype == torch.float64
+
+
+@each_loss
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_autocast_changes_nothing(loss, dtype):
+    s, t, y = case(dtype=dtype)
+    with torch.autocast('cpu', torch.bfloat16):
+        inside = loss(s, t, y)
+        inside_gradient = gradient(loss, s, t, y)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, loss(s, t, y))
+    assert torch.equal(inside_gradient, gradient(loss, s, t, y))
+
+
+@each_loss
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('size', [1e4, -1e4])
+def test_extreme_logits_stay_finite(loss, dtype, size):
+    s = torch.tensor([[size, 0, 0], [0, size, 0], [0, 0, size]], dtype=dtype)
+    t, y = s.roll(1, 0), torch.tensor([0, 0, 1])
+    assert loss(s, t, y, tau=2.0).isfinite()
+    assert gradient(loss, s, t, y, tau=2.0).isfinite().all()
+    weights = wsld_weights(s, t, y)
+    assert ((weights >= 0) & (weights <= 1)).all()
+    expected = loop_wsld(s.double(), t.double(), F.one_hot(y, 3).double(), 2.0)
+    torch.testing.assert_close(wsld(s, t, y, 2.0, 'none').double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@each_loss
+def test_only_the_student_receives_a_gradient(loss):
+    s, t, y = case()
+    y = mixed(y, s.shape[1])
+    for tensor in (s, t, y):
+        tensor.requires_grad_()
+    loss(s, t, y).backward()
+    assert s.grad.abs().sum() > 0
+    assert t.grad is None
+    assert y.grad is None
+    assert not wsld_weights(s, t, y).requires_grad
+    assert not loss(s.detach(), t, y).requires_grad
+
+
+def test_given_teacher_ce_takes_the_place_of_the_teachers_own():
+    s, t, y = case()
+    own = F.cross_entropy(t, y, reduction='none').requires_grad_()
+    torch.testing.assert_close(wsld(s, t, y, teacher_ce=own), wsld(s, t, y))
+    assert not wsld(s, t, y, teacher_ce=own).requires_grad
+    other = wsld(s, t, y, reduction='none', teacher_ce=torch.full_like(own, 3.0))
+    student_ce = F.cross_entropy(s, y, reduction='none')
+    unweighted = wsld(s, t, y, reduction='none') / wsld_weights(s, t, y)
+    torch.testing.assert_close(other, unweighted * (1 - torch.exp(-student_ce / 3)), rtol=1e-6, atol=0)
+
+
+@each_loss
+def test_strided_logits_are_as_good_as_contiguous_ones(loss):
+    s, t, y = case(c=20)
+    y = y % 10
+    s, t = s[:, ::2], t[:, :10]
+    torch.testing.assert_close(loss(s, t, y), loss(s.contiguous(), t.contiguous(), y))
+
+
+class Cost(TorchDispatchMode):
+    """Counts operations that do work, and the bytes of every tensor that goes into and comes out of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view and func is not torch.ops.aten.detach.default:
+            self.operations += 1
+            leaves = tree_leaves((args, kwargs, result))
+            self.bytes += sum(x.numel() * x.element_size() for x in leaves if isinstance(x, torch.Tensor))
+        return result
+
+
+@pytest.mark.parametrize('loss', [wsld, WSLD(tau=2.0, loss_weight=2.5)], ids=['function', 'module'])
+def test_wsld_costs_at_most_28_operations_and_26_logit_tensors(loss):
+    s, t, y = case(256, 1000, torch.float32)
+    unit = t.numel() * t.element_size()
+    with Cost() as known:
+        (s + t).view(-1).detach()
+    assert (known.operations, known.bytes) == (1, 3 * unit)
+
+    s.requires_grad_()
+    with Cost() as cost:
+        loss(s, t, y).backward()
+    assert s.grad is not None
+    assert 10 < cost.operations <= 28
+    assert cost.bytes <= 26 * unit
+
+
+def test_docstring_examples_hold():
+    result = doctest.testmod(functional, extraglobs={'torch': torch})
+    assert result.attempted >= 5
+    assert result.failed == 0

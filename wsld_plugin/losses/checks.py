@@ -1,0 +1,121 @@
+"""What the losses accept.
+
+Settings, shapes and types are read on the host and checked in every call. Values are checked at once on a
+CPU; on a GPU an assertion is queued behind the step, so that no step waits for the device.
+"""
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from wsld_plugin.errors import ConfigError, did_you_mean
+
+REDUCTIONS = ('mean', 'sum', 'none')
+
+_ASYNC_ASSERT_DEVICES = ('cuda', 'meta')
+
+
+def check_tau(tau: float) -> None:
+    """Raise :class:`ConfigError` unless the temperature is a positive finite number."""
+    if isinstance(tau, bool) or not isinstance(tau, Real) or not (tau > 0 and math.isfinite(tau)):
+        raise ConfigError(f'tau is {tau!r}, but a temperature is a positive finite number: '
+                          'write for example tau=2.0, or 1.0 for logits as they are.')
+
+
+def check_loss_weight(loss_weight: float) -> None:
+    """Raise :class:`ConfigError` unless the weight is a finite number."""
+    if isinstance(loss_weight, bool) or not isinstance(loss_weight, Real) or not math.isfinite(loss_weight):
+        raise ConfigError(f'loss_weight is {loss_weight!r}, but a finite number is expected, such as 2.5.')
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise :class:`ConfigError` unless ``reduction`` is one of ``REDUCTIONS``."""
+    if reduction not in REDUCTIONS:
+        raise ConfigError(f'reduction is {reduction!r}, but one of {", ".join(map(repr, REDUCTIONS))} '
+                          f'is expected.{did_you_mean(str(reduction), REDUCTIONS)}')
+
+
+def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Check both logits (N, C) and bring them to a common type of at least float32, the teacher detached."""
+    for owner, logits in (('student', student_logits), ('teacher', teacher_logits)):
+        if not isinstance(logits, Tensor) or not logits.is_floating_point():
+            raise TypeError(f'The {owner} logits are {_kind(logits)}, but a floating point tensor (N, C) is '
+                            'expected: record the output of a head that returns one tensor.')
+        if logits.ndim != 2 or logits.numel() == 0:
+            raise ValueError(f'The {owner} logits have shape {tuple(logits.shape)}, but (N, C) with at least '
+                             'one sample and one class is expected.')
+    if student_logits.shape != teacher_logits.shape:
+        raise ValueError(f'The student logits have shape {tuple(student_logits.shape)} and the teacher '
+                         f'logits {tuple(teacher_logits.shape)}, but both must be the same (N, C). Where the '
+                         'classes differ, give the teacher a wsld_plugin.LogitConnector with a class_map.')
+    dtype = torch.float64 if torch.float64 in (student_logits.dtype, teacher_logits.dtype) else torch.float32
+    return student_logits.to(dtype), teacher_logits.detach().to(dtype)
+
+
+def prepare_target(target: Tensor, logits: Tensor) -> Tensor:
+    """Check a target of indices (N,) or probabilities (N, C); return it as int64, or as ``logits.dtype``.
+
+    Whether indices are in range is left to the cross entropy, which finds out anyway.
+    """
+    n, c = logits.shape
+    if not isinstance(target, Tensor) or target.dtype == torch.bool or target.is_complex():
+        raise TypeError(f'The target is {_kind(target)}, but integer class indices (N,) or floating point '
+                        'probabilities (N, C) are expected.')
+    expected = (n, c) if target.is_floating_point() else (n,)
+    if target.shape != expected:
+        raise ValueError(f'The target has shape {tuple(target.shape)} and type {target.dtype}, but for '
+                         f'logits {(n, c)} integer class indices {(n,)} or floating point probabilities '
+                         f'{(n, c)} are expected.')
+    if not target.is_floating_point():
+        return target.long()
+    _check_probabilities(target)
+    return target.detach().to(logits.dtype)
+
+
+def prepare_teacher_ce(teacher_ce: Tensor, logits: Tensor) -> Tensor:
+    """Check a given cross entropy of the teacher, (N,) in nats; return it detached, as ``logits.dtype``."""
+    if not isinstance(teacher_ce, Tensor) or not teacher_ce.is_floating_point():
+        raise TypeError(f'teacher_ce is {_kind(teacher_ce)}, but a floating point tensor (N,) is expected.')
+    if teacher_ce.shape != logits.shape[:1]:
+        raise ValueError(f'teacher_ce has shape {tuple(teacher_ce.shape)}, but one cross entropy per sample, '
+                         f'{tuple(logits.shape[:1])}, is expected.')
+    _require(teacher_ce >= 0, 'a cross entropy is never below 0: give -log p of the target, in nats.',
+             teacher_ce=teacher_ce)
+    return teacher_ce.detach().to(logits.dtype)
+
+
+def out_of_range(target: Tensor, num_classes: int) -> ValueError:
+    """The error for class indices outside ``[0, num_classes)``."""
+    wrong = target[(target < 0) | (target >= num_classes)]
+    return ValueError(f'The target holds class {int(wrong[0])}, but logits of {num_classes} classes need '
+                      f'indices from 0 to {num_classes - 1}: compare num_classes of the head with the labels '
+                      'of the data set. No index, -100 included, means "ignore".')
+
+
+def _check_probabilities(target: Tensor) -> None:
+    sums = target.sum(1, dtype=torch.float32)
+    minima = target.amin(1)
+    # Rows rounded to bfloat16 sum to 1 within its eps, 8e-3.
+    tolerance = max(1e-3, torch.finfo(target.dtype).eps)
+    _require((minima >= 0) & ((sums - 1).abs() <= tolerance),
+             f'each row of an (N, C) target must be probabilities, none below 0 and in sum 1 '
+             f'(±{tolerance:.0e}): normalise the rows, or give class indices (N,).', sum=sums, minimum=minima)
+
+
+def _require(valid: Tensor, rule: str, **given: Tensor) -> None:
+    """Fail unless all of ``valid`` (N,) is true, with what is ``given`` (N,) where that costs no wait."""
+    if valid.device.type == 'cpu':
+        if not valid.all():
+            row = int((~valid).nonzero()[0])
+            values = ' and '.join(f'{name} {float(tensor[row]):.4g}' for name, tensor in given.items())
+            raise ValueError(f'Sample {row} has {values}, but {rule}')
+    elif valid.device.type in _ASYNC_ASSERT_DEVICES:
+        # Other devices have no assertion that does not wait, and a wait in every step costs too much.
+        torch._assert_async(valid.all(), f'In some sample {" or ".join(given)} is wrong: {rule}')
+
+
+def _kind(value: object) -> str:
+    return f'a tensor of {value.dtype}' if isinstance(value, Tensor) else f'a {type(value).__name__}'

@@ -1,0 +1,39 @@
+"""Weighted soft labels as a module for configs."""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from wsld_plugin.registry import MODELS
+
+from . import functional
+from .checks import check_loss_weight, check_tau
+
+
+@MODELS.register_module()
+class WSLD(nn.Module):
+    """``loss_weight · wsld(student, teacher, gt_labels, tau)``, as in ``losses.functional``.
+
+    Signature and defaults are those of MMRazor's loss of this name, so ``type='wsld_plugin.WSLD'`` is the one
+    change to a config that uses it. It differs in that targets may be probabilities, the teacher is detached
+    and half precision is computed in float32. The paper's ImageNet setting is ``tau=2, loss_weight=2.5``.
+
+    Args:
+        tau: temperature, positive.
+        loss_weight: factor of the mean over the batch.
+        num_classes: ignored; the logits tell.
+    """
+
+    def __init__(self, tau: float = 1.0, loss_weight: float = 1.0, num_classes: int | None = None) -> None:
+        super().__init__()
+        check_tau(tau)
+        check_loss_weight(loss_weight)
+        self.tau = tau
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor, gt_labels: Tensor) -> Tensor:
+        """The loss of logits (N, C) for indices (N,) or probabilities (N, C), a scalar in nats."""
+        return self.loss_weight * functional.wsld(student, teacher, gt_labels, self.tau)
+
+    def extra_repr(self) -> str:
+        """The settings, for ``print(model)``."""
+        return f'tau={self.tau}, loss_weight={self.loss_weight}'

@@ -1,0 +1,1 @@
+"""Configs: finding and reading them, and refusing what cannot be meant before any work starts."""

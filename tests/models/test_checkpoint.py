@@ -1,0 +1,121 @@
+import os
+import pickle
+import re
+from collections import OrderedDict
+
+import pytest
+import torch
+from factories import build, classifier, distillation
+from mmengine.model import ExponentialMovingAverage
+from torch.nn.parallel import DataParallel
+from torchvision.models import resnet18
+
+from wsld_plugin.errors import CheckpointError
+from wsld_plugin.models.build import build_model
+from wsld_plugin.models.checkpoint import classifier_state, load_classifier
+
+
+@pytest.fixture
+def trained():
+    return build(classifier())
+
+
+def saved(tmp_path, content):
+    path = tmp_path / 'weights.pth'
+    torch.save(content, path)
+    return str(path)
+
+
+def assert_same_weights(model, other):
+    for name, value in other.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+
+
+def distilled(student):
+    model = build(distillation(architecture=classifier()))
+    model.student.load_state_dict(student.state_dict())
+    state = model.state_dict()
+    state.update({f'teacher.{name}': value for name, value in model.teacher.state_dict().items()})  # as MMRazor does
+    return state
+
+
+@pytest.mark.parametrize(('wrap', 'words'), [
+    (lambda m: m.state_dict(), 'plain mmpretrain weights'),
+    (lambda m: dict(meta=dict(epoch=3), state_dict=m.state_dict()), 'plain mmpretrain weights'),
+    (lambda m: dict(model=m.state_dict()), 'plain mmpretrain weights'),
+    (lambda m: dict(state_dict=DataParallel(m).state_dict()), 'data-parallel prefix'),
+    (lambda m: dict(ema_state_dict=ExponentialMovingAverage(m).state_dict()), 'averaged weights'),
+    (lambda m: dict(state_dict={f'ema_model.{k}': v for k, v in m.state_dict().items()}), 'EMA prefix'),
+    (lambda m: dict(state_dict={**m.state_dict(), 'ema_backbone_conv1_weight': torch.zeros(1)}), 'plain'),
+    (lambda m: dict(state_dict=distilled(m)), 'student of a distillation'),
+    (lambda m: dict(state_dict={f'module.{k}': v for k, v in distilled(m).items()}), 'data-parallel.*distillation'),
+])
+def test_every_kind_of_checkpoint_gives_the_same_weights_and_says_its_kind(tmp_path, trained, wrap, words):
+    model = build(classifier())
+    load_classifier(model, saved(tmp_path, wrap(trained)), role='teacher')
+    assert_same_weights(model, trained)
+    _, notes = classifier_state(wrap(trained))
+    assert re.search(words, ', '.join(notes) or 'plain mmpretrain weights')
+
+
+def test_torchvisions_resnet_gives_torchvisions_logits(tmp_path):
+    theirs = resnet18(num_classes=10).eval()
+    ours = build_model(dict(cfg_path='mmpretrain::resnet/resnet18_8xb32_in1k.py',
+                            head=dict(num_classes=10, topk=(1, )))).eval()
+    load_classifier(ours, saved(tmp_path, theirs.state_dict()))
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images, mode='tensor'), theirs(images))
+
+
+def test_the_meta_data_are_returned(tmp_path, trained):
+    path = saved(tmp_path, dict(meta=dict(epoch=3), state_dict=trained.state_dict()))
+    assert load_classifier(build(classifier()), path) == dict(epoch=3)
+
+
+def test_missing_and_unexpected_tensors_are_named(tmp_path, trained):
+    state = OrderedDict(trained.state_dict())
+    state['neck.extra'] = state.pop('head.fc.bias')
+    with pytest.raises(CheckpointError, match=r'(?s)1 missing: head\.fc\.bias.*unexpected: neck'):
+        load_classifier(build(classifier()), saved(tmp_path, state), role='teacher')
+
+
+def test_another_class_count_says_what_to_write(tmp_path, trained):
+    with pytest.raises(CheckpointError, match=r'(?s)size mismatch for head\.fc.*LogitConnector'):
+        load_classifier(build(classifier(num_classes=9)), saved(tmp_path, trained.state_dict()))
+
+
+def test_another_architecture_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match='size mismatch'):
+        load_classifier(build(classifier()), saved(tmp_path, build(classifier(width=8)).state_dict()))
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.pth'):
+        load_classifier(build(classifier()), 'nowhere.pth')
+
+
+def test_a_truncated_file_is_named(tmp_path, trained):
+    path = tmp_path / 'weights.pth'
+    torch.save(trained.state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(CheckpointError, match=r'weights\.pth'):
+        load_classifier(build(classifier()), str(path))
+
+
+def test_a_pickled_command_is_refused_and_does_not_run(tmp_path):
+    class Command:
+        def __reduce__(self):
+            return os.system, (f'touch {tmp_path}/ran',)
+
+    path = tmp_path / 'weights.pth'
+    path.write_bytes(pickle.dumps(dict(state_dict=Command())))
+    with pytest.raises(CheckpointError):
+        load_classifier(build(classifier()), str(path))
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize('content', [dict(meta={}), [1, 2], dict(state_dict={})])
+def test_a_file_without_weights_is_refused(tmp_path, content):
+    with pytest.raises(CheckpointError, match='expected'):
+        load_classifier(build(classifier()), saved(tmp_path, content))

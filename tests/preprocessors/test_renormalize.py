@@ -1,0 +1,191 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
+from mmpretrain.models.utils import ClsDataPreprocessor
+from mmpretrain.models.utils.batch_augments import CutMix, Mixup
+
+from wsld_plugin.errors import ConfigError
+from wsld_plugin.preprocessors import Renormalize, renormalize
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+
+
+def rgb(**changes):
+    """As mmpretrain's ImageNet configs."""
+    return ClsDataPreprocessor(**{**dict(mean=MEAN, std=STD, to_rgb=True), **changes})
+
+
+def bgr(**changes):
+    """As mmpretrain's RegNet configs."""
+    return ClsDataPreprocessor(**{**dict(mean=MEAN[::-1], std=STD[::-1], to_rgb=False), **changes})
+
+
+def half():
+    """As mmpretrain's vision transformers trained elsewhere."""
+    return ClsDataPreprocessor(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)
+
+
+PREPROCESSORS = {
+    'rgb': rgb, 'bgr': bgr, 'half': half,
+    'one number': lambda: ClsDataPreprocessor(mean=[100.0], std=[50.0], to_rgb=True),
+    'one number, bgr': lambda: ClsDataPreprocessor(mean=[100.0], std=[50.0]),
+    'means differ, one std': lambda: ImgDataPreprocessor(mean=MEAN, std=[60.0], bgr_to_rgb=True),
+    'mmengine': lambda: ImgDataPreprocessor(mean=MEAN[::-1], std=STD[::-1]),
+    'pixels': lambda: ClsDataPreprocessor(),
+    'pixels, rgb': lambda: ImgDataPreprocessor(bgr_to_rgb=True),
+    'base': lambda: BaseDataPreprocessor(),
+}
+
+
+@pytest.fixture
+def pixels():
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randint(0, 256, (3, 3, 5, 7), dtype=torch.uint8, generator=generator)
+    batch[0, :, 0, 0], batch[0, :, 0, 1] = 0, 255
+    return batch
+
+
+def seen_by(preprocessor, pixels):
+    return preprocessor(dict(inputs=pixels.clone()))['inputs']
+
+
+def as_target_sees(source, target, pixels):
+    found = renormalize(source, target)
+    inputs = seen_by(source, pixels)
+    return inputs if found is None else found(inputs)
+
+
+@pytest.mark.parametrize('target', PREPROCESSORS)
+@pytest.mark.parametrize('source', PREPROCESSORS)
+def test_it_gives_what_the_target_preprocessor_would_have_given(source, target, pixels):
+    source, target = PREPROCESSORS[source](), PREPROCESSORS[target]()
+    expected = seen_by(target, pixels).float()
+    # a float32 rounding of a normalised pixel, in units of the largest one
+    torch.testing.assert_close(as_target_sees(source, target, pixels).float(), expected,
+                               rtol=1e-6, atol=1e-6 * max(1.0, expected.abs().max().item()))
+
+
+@pytest.mark.parametrize('name', PREPROCESSORS)
+def test_none_when_both_see_the_same(name):
+    assert renormalize(PREPROCESSORS[name](), PREPROCESSORS[name]()) is None
+
+
+def test_none_between_two_ways_to_say_the_same():
+    assert renormalize(rgb(), ImgDataPreprocessor(mean=MEAN, std=STD, bgr_to_rgb=True)) is None
+    assert renormalize(ClsDataPreprocessor(), BaseDataPreprocessor()) is None
+    assert renormalize(half(), ClsDataPreprocessor(mean=[127.5], std=[127.5], to_rgb=True)) is None
+
+
+@pytest.mark.parametrize(('source', 'target'), [(rgb, bgr), (bgr, rgb)])
+def test_rgb_to_bgr_of_the_same_constants_is_a_flip_alone_exact_to_the_bit(source, target, pixels):
+    assert not renormalize(source(), target()).affine
+    assert torch.equal(as_target_sees(source(), target(), pixels), seen_by(target(), pixels))
+
+
+def test_there_and_back_is_the_identity(pixels):
+    inputs = seen_by(bgr(), pixels)
+    back = renormalize(half(), bgr())(renormalize(bgr(), half())(inputs))
+    torch.testing.assert_close(back, inputs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(('source', 'target'), [
+    (dict(mean=[33.0], std=[78.0]), dict(mean=[127.5], std=[127.5], to_rgb=True)),
+    (dict(mean=[33.0], std=[78.0], to_rgb=True), dict()),
+    (dict(mean=[33.0], std=[78.0]), dict(mean=MEAN, std=STD, to_rgb=True)),
+    (dict(mean=MEAN, std=STD, to_rgb=True), dict(mean=MEAN[::-1], std=[60.0] * 3)),
+])
+def test_grayscale_has_no_order_to_reverse(source, target, pixels):
+    gray = pixels[:, :1]
+    source, target = ClsDataPreprocessor(**source), ClsDataPreprocessor(**target)
+    expected = seen_by(target, gray)
+    torch.testing.assert_close(as_target_sees(source, target, gray), expected,
+                               rtol=1e-6, atol=1e-6 * max(1.0, expected.abs().max().item()))
+
+
+def test_only_three_channels_are_reversed(pixels):
+    four = torch.cat([pixels, pixels[:, :1]], dim=1)
+    source = ClsDataPreprocessor(mean=[1.0, 2.0, 3.0, 4.0], std=[1.0, 2.0, 3.0, 4.0], to_rgb=True)
+    target = ClsDataPreprocessor(mean=[4.0, 3.0, 2.0, 1.0], std=[5.0, 6.0, 7.0, 8.0])
+    torch.testing.assert_close(as_target_sees(source, target, four), seen_by(target, four),
+                               rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize('mix', [Mixup(alpha=0.8), CutMix(alpha=1.0)])
+def test_it_commutes_with_mixing(mix, pixels):
+    scores = torch.eye(3)
+
+    def mixed(inputs):
+        np.random.seed(1)  # noqa: NPY002  mmpretrain draws from numpy's and torch's global generators
+        torch.manual_seed(1)
+        return mix(inputs.clone(), scores)[0]
+
+    source, target = rgb(), ClsDataPreprocessor(mean=[10.0, 20.0, 30.0], std=[40.0, 50.0, 60.0])
+    found = renormalize(source, target)
+    inputs = mixed(seen_by(source, pixels))
+    assert not torch.equal(inputs, seen_by(source, pixels))
+    torch.testing.assert_close(found(inputs), mixed(seen_by(target, pixels)), rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_the_floating_point_type_is_kept_and_constants_stay_float32(dtype, pixels):
+    found = renormalize(rgb(), half())
+    inputs = seen_by(rgb(), pixels).to(dtype)
+    out = found(inputs)
+    assert out.dtype == dtype
+    expected = (inputs.double() * found.scale.double() + found.shift.double()).to(dtype)
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(out, expected, rtol=2 * eps, atol=2 * min(eps, 1e-7))
+
+
+def test_constants_are_in_no_state_dict_and_follow_the_module():
+    found = renormalize(rgb(), half())
+    assert found.state_dict() == {}
+    assert list(found.parameters()) == []
+    assert found.to('meta').scale.device.type == 'meta'
+
+
+def test_the_input_is_left_alone_and_its_memory_format_kept(pixels):
+    inputs = seen_by(rgb(), pixels).contiguous(memory_format=torch.channels_last)
+    before = inputs.clone()
+    with torch.no_grad():
+        out = renormalize(rgb(), ClsDataPreprocessor(mean=[1.0], std=[2.0]))(inputs)
+    assert torch.equal(inputs, before)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_different_padding_is_refused():
+    with pytest.raises(ConfigError, match=r'multiples of 32 pixels for one .* of 1 for .*pad_size_divisor'):
+        renormalize(rgb(pad_size_divisor=32), rgb())
+
+
+def test_padding_whose_value_the_map_changes_is_refused():
+    with pytest.raises(ConfigError, match=r'padding of value 0 becomes .* where 0 is expected'):
+        renormalize(rgb(pad_size_divisor=32), rgb(mean=[127.5], std=[127.5], pad_size_divisor=32))
+
+
+def test_padding_whose_value_the_map_keeps_is_exact(pixels):
+    source, target = rgb(pad_size_divisor=4, pad_value=0), bgr(pad_size_divisor=4, pad_value=0)
+    out = as_target_sees(source, target, pixels)
+    assert out.shape[-2:] == (8, 8)
+    assert torch.equal(out, seen_by(target, pixels))
+
+
+class Scaling(BaseDataPreprocessor):
+    pass
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_an_unknown_preprocessor_is_refused_by_name(order):
+    with pytest.raises(ConfigError, match=r'how a Scaling normalises is not known.*ClsDataPreprocessor'):
+        renormalize(*[rgb(), Scaling()][::order])
+
+
+def test_a_preprocessor_that_the_two_share_needs_no_reading():
+    shared = Scaling()
+    assert renormalize(shared, shared) is None
+
+
+def test_its_repr_shows_the_numbers():
+    assert repr(Renormalize(torch.full((1, 1, 1), 2.0), torch.zeros(1, 1, 1), flip=True)) == (
+        'Renormalize(scale=[2.0], shift=[0.0], flip=True)')

@@ -1,0 +1,72 @@
+"""The trained classifier alone: a plain mmpretrain checkpoint and the config that builds it."""
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from wsld_plugin.compat.safe_checkpoints import safe_load
+from wsld_plugin.engine.atomic import write_atomically
+
+from .checkpoint import classifier_state
+from .student import student_model_cfg
+
+_TEST_KEYS = ('test_dataloader', 'test_cfg', 'test_evaluator')
+
+
+def is_distillation(cfg: Config) -> bool:
+    """Whether a training config's model is an algorithm around a student, not a classifier itself."""
+    return 'architecture' in cfg.model
+
+
+def classifier_config(cfg: Config) -> Config:
+    """The config of the trained classifier alone, from the config that trained it.
+
+    Args:
+        cfg: a training config, of a distillation or of a plain classifier.
+
+    Returns:
+        A self-contained config with ``model`` and what is needed to test it; no teacher, no distiller, and
+        no import of this package unless the classifier or its test set is made of its parts.
+    """
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor')
+    model = student_model_cfg(cfg.model['architecture'] if is_distillation(cfg) else cfg.model, preprocessor)
+    model.pop('_scope_', None)
+    parts: dict[str, Any] = dict(default_scope='mmpretrain', model=model)
+    parts.update({key: cfg[key] for key in _TEST_KEYS if cfg.get(key) is not None})
+    parts = Config(parts).to_dict()
+    if 'wsld_plugin.' in json.dumps(parts, default=str):
+        parts['custom_imports'] = dict(imports=['wsld_plugin'], allow_failed_imports=False)
+    return Config(parts)
+
+
+def export_classifier(checkpoint_path: str, cfg: Config, out_dir: str | Path, which: str) -> None:
+    """Write the classifier that a training checkpoint holds, alone, and its config beside it.
+
+    Args:
+        checkpoint_path: the training checkpoint, just written; read back, so that what is handed out is what
+            is on the disk.
+        cfg: the config that trained it.
+        out_dir: the folder that receives ``student_<which>.pth`` and ``student.py`` (``model_…`` where
+            nothing was distilled).
+        which: ``'last'`` or ``'best'``.
+    """
+    name = 'student' if is_distillation(cfg) else 'model'
+    checkpoint = safe_load(checkpoint_path)
+    state, _ = classifier_state(checkpoint)
+    meta = {key: value for key, value in checkpoint.get('meta', {}).items()
+            if key in ('epoch', 'iter', 'time', 'dataset_meta', 'mmengine_version')}
+    buffer = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=state), buffer)
+    write_atomically(Path(out_dir) / f'{name}_{which}.pth', buffer.getvalue())
+
+    config_path = Path(out_dir) / f'{name}.py'
+    if not isinstance(cfg.model.get('architecture', {}), dict):
+        print_log(f'{config_path} is not written: the student was given as a built model.', logger='current')
+    else:
+        write_atomically(config_path, classifier_config(cfg).pretty_text.encode())

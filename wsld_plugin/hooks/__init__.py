@@ -1,0 +1,6 @@
+"""What happens around the loop: checkpoints, checks, the teacher's own accuracy."""
+from .checkpoint import CheckpointHook
+from .finite_loss import FiniteLossHook
+from .teacher_eval import TeacherEvalHook
+
+__all__ = ['CheckpointHook', 'FiniteLossHook', 'TeacherEvalHook']

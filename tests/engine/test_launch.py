@@ -1,0 +1,76 @@
+import socket
+
+import pytest
+import torch
+from factories import digits_classifier, digits_distillation, run_cfg
+from mmengine.config import ConfigDict
+from processes import tool
+
+from wsld_plugin.engine.launch import prepare_launch
+from wsld_plugin.errors import ConfigError
+
+needs_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='concerns machines without a GPU')
+
+
+def without_batchnorm():
+    """LeNet-5: its step on a joined batch is the mean of the steps on its parts."""
+    cfg = digits_classifier()
+    cfg['backbone'] = dict(type='LeNet5')
+    cfg['head']['in_channels'] = 120
+    return cfg
+
+
+def config_file(tmp_path, name, batch_size, **overrides):
+    model = digits_distillation(architecture=without_batchnorm(), teacher=without_batchnorm())
+    cfg = run_cfg(tmp_path / name, model, **overrides)
+    cfg.custom_imports = dict(imports=['wsld_plugin', 'rank_weights'])
+    cfg.custom_hooks = [dict(type='SaveRankWeights')]
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.pipeline.insert(0, dict(type='mmcv.Resize', scale=(32, 32)))
+    cfg.train_dataloader.batch_size = batch_size
+    path = tmp_path / f'{name}.py'
+    cfg.dump(path)
+    return path
+
+
+def weights(folder, rank):
+    return torch.load(folder / f'rank{rank}.pth', weights_only=True)
+
+
+@needs_cpu
+def test_two_gloo_processes_end_with_the_weights_of_one_process_on_the_joined_batch(tmp_path):
+    tool('dist_train.sh', config_file(tmp_path, 'two', batch_size=10), 2)
+    tool('train.py', config_file(tmp_path, 'one', batch_size=20))
+    first, second, alone = weights(tmp_path / 'two', 0), weights(tmp_path / 'two', 1), weights(tmp_path / 'one', 0)
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+        torch.testing.assert_close(value, alone[name], rtol=1e-4, atol=1e-6)
+    assert (tmp_path / 'two/student_last.pth').is_file()
+    tool('dist_test.sh', tmp_path / 'two.py', tmp_path / 'two/student_last.pth', 2,
+         '--out', tmp_path / 'two.json')
+    tool('test.py', tmp_path / 'two.py', tmp_path / 'two/epoch_2.pth', '--out', tmp_path / 'one.json')
+    assert (tmp_path / 'two.json').read_text() == (tmp_path / 'one.json').read_text()
+
+
+@needs_cpu
+def test_a_taken_port_is_the_users_to_choose(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        done = tool('dist_train.sh', config_file(tmp_path, 'two', batch_size=10), 1, check=False,
+                    PORT=str(taken.getsockname()[1]))
+    assert done.returncode
+    assert 'EADDRINUSE' in done.stderr or 'in use' in done.stderr
+
+
+def test_one_process_needs_nothing():
+    cfg = ConfigDict(launcher='none')
+    prepare_launch(cfg)
+    assert cfg == dict(launcher='none')
+
+
+@needs_cpu
+@pytest.mark.parametrize('launcher', ['slurm', 'mpi'])
+def test_other_launchers_without_a_gpu_are_refused(launcher):
+    with pytest.raises(ConfigError, match=r'dist_train\.sh'):
+        prepare_launch(ConfigDict(launcher=launcher))

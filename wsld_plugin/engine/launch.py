@@ -1,0 +1,50 @@
+"""Starting several processes, with or without a GPU."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.device import get_device
+from torch import distributed
+
+from wsld_plugin.errors import ConfigError
+
+
+@contextmanager
+def launched(cfg: dict[str, Any]) -> Iterator[None]:
+    """Run a Runner inside: started by :func:`prepare_launch`, ended together with the other processes.
+
+    A process that leaves while another is still in a collective makes that one abort.
+    """
+    prepare_launch(cfg)
+    yield
+    if distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
+def prepare_launch(cfg: dict[str, Any]) -> None:
+    """Make a distributed run possible without a GPU; with one, mmengine does it all and this does nothing.
+
+    mmengine's start-up selects a CUDA device whatever the machine. A process group that exists already
+    it leaves alone, so on a CPU one is made here, on gloo, and DDP is told to use no device ids.
+
+    Args:
+        cfg: the whole config, ``launcher`` in it; changed in place.
+
+    Raises:
+        ConfigError: a launcher that needs a GPU, without one.
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' or get_device() != 'cpu':
+        return
+    if launcher != 'pytorch':
+        raise ConfigError(f'--launcher {launcher} needs a GPU in this project; on a CPU use tools/dist_train.sh, '
+                          'which launches with torchrun (--launcher pytorch).')
+    if not distributed.is_initialized():
+        distributed.init_process_group('gloo')
+    cfg['model_wrapper_cfg'] = dict(
+        dict(type='MMDistributedDataParallel', broadcast_buffers=False,
+             find_unused_parameters=cfg.get('find_unused_parameters', False)),
+        **{**(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None})

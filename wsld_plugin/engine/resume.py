@@ -1,0 +1,43 @@
+"""Which checkpoint a run continues from, and which it must not overwrite."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from wsld_plugin.errors import ConfigError
+
+_CHECKPOINT = re.compile(r'^(epoch|iter)_(\d+)\.pth$')
+
+
+def newest_checkpoint(work_dir: str | Path) -> Path | None:
+    """The checkpoint to resume from: the one written last.
+
+    ``last_checkpoint`` names it; where that is missing, damaged or names a file that is not there (the
+    folder was moved, the run was killed while writing), the highest epoch or iteration counts.
+
+    Args:
+        work_dir: the run's folder.
+
+    Returns:
+        The file, or None where there is none.
+    """
+    work_dir = Path(work_dir)
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():
+        named = work_dir / Path(pointer.read_text().strip()).name
+        if named.is_file():
+            return named
+    found = [(int(match[2]), path) for path in work_dir.glob('*.pth') if (match := _CHECKPOINT.match(path.name))]
+    return max(found)[1] if found else None
+
+
+def refuse_to_overwrite(work_dir: str | Path) -> None:
+    """Stop a new run that would write over an earlier one's checkpoints.
+
+    Raises:
+        ConfigError: naming what is there and the two ways on.
+    """
+    found = newest_checkpoint(work_dir)
+    if found is not None:
+        raise ConfigError(f'{work_dir} already holds a trained model ({found.name}), and a new run would overwrite '
+                          'it. Continue that run with --resume, or start a new one with --work-dir ANOTHER.')

@@ -1,0 +1,22 @@
+# 8×8 grey digits, in memory. The students see few labels; a teacher may see all 1,200 (num_samples=None).
+data_preprocessor = dict(num_classes=10, mean=[77.8], std=[95.9])
+
+train_pipeline = [
+    dict(type='RandomCrop', crop_size=8, padding=1),  # shifts by a pixel: a digit stays what it is
+    dict(type='PackInputs'),
+]
+test_pipeline = [dict(type='PackInputs')]
+
+train_dataloader = dict(
+    batch_size=50,
+    num_workers=0,
+    dataset=dict(type='wsld_plugin.Digits', split='train', num_samples=None, pipeline=train_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=True))
+val_dataloader = dict(
+    batch_size=200,
+    num_workers=0,
+    dataset=dict(type='wsld_plugin.Digits', split='test', pipeline=test_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False))
+val_evaluator = dict(type='Accuracy', topk=(1, ))
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

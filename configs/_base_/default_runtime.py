@@ -1,0 +1,26 @@
+"""What every run has around its loop."""
+default_scope = 'mmpretrain'
+custom_imports = dict(imports=['wsld_plugin'], allow_failed_imports=False)
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=100),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    # keeps the last epoch and the best one; 'auto' is the first metric of val_evaluator, accuracy/top1
+    checkpoint=dict(type='wsld_plugin.CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    finite_loss=dict(type='wsld_plugin.FiniteLossHook'),
+    teacher_eval=dict(type='wsld_plugin.TeacherEvalHook'),  # idle where there is no teacher
+)
+
+env_cfg = dict(
+    cudnn_benchmark=False,
+    # OpenCV's own threads would multiply with the workers of the data loader
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
+log_level = 'INFO'
+load_from = None
+resume = False
+randomness = dict(seed=0, deterministic=False)

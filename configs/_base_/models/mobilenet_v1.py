@@ -1,0 +1,12 @@
+"""MobileNetV1, width 1, 4,231,976 parameters: the variable ``mobilenet_v1``, a model or a student."""
+mobilenet_v1 = dict(
+    _scope_='mmpretrain',
+    type='ImageClassifier',
+    backbone=dict(type='wsld_plugin.MobileNetV1', widen_factor=1.0),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='LinearClsHead',
+        num_classes=1000,
+        in_channels=1024,
+        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        topk=(1, 5)))

@@ -1,0 +1,21 @@
+"""A wide ResNet-18 → one an eighth as wide, on 100 handwritten digits, with plain KD.
+
+    python tools/train.py configs/baselines/resnet18-w32_digits.py
+    python tools/train.py configs/kd/kd_resnet18-w32_resnet18-w4_digits.py
+
+The first command trains the teacher.
+"""
+_base_ = [
+    '../_base_/datasets/digits.py',
+    '../_base_/schedules/digits.py',
+    '../_base_/methods/kd.py',
+    '../_base_/digits_runtime.py',
+]
+model = dict(
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18-w4_digits.py'),
+    teacher=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18-w32_digits.py'),
+    teacher_ckpt='work_dirs/resnet18-w32_digits/model_last.pth',
+    hard_weight=0.1,
+    distiller=dict(distill_losses=dict(loss_kd=dict(tau=4.0, loss_weight=0.9))))
+train_dataloader = dict(dataset=dict(num_samples=100))
+optim_wrapper = dict(optimizer=dict(lr=0.0125))

@@ -1,0 +1,18 @@
+"""ResNet-34 → ResNet-18 on ImageNet with WSLD, MMRazor's protocol.
+
+    bash tools/dist_train.sh configs/wsld/wsld_resnet34_resnet18_8xb32_in1k.py 8
+
+Needs ImageNet in data/imagenet/{train,val} and OpenMMLab's ResNet-34 (73.62 %), which mmpretrain's model zoo
+lists as https://download.openmmlab.com/mmclassification/v0/resnet/resnet34_8xb32_in1k_20210831-f257d4e6.pth
+Published: 71.54 (MMRazor, this protocol), 72.04 (paper, its own protocol). Not run here: needs 8 GPUs.
+"""
+_base_ = [
+    '../_base_/datasets/imagenet_bs32.py',
+    '../_base_/schedules/imagenet_bs256.py',
+    '../_base_/methods/wsld.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    architecture=dict(cfg_path='mmpretrain::resnet/resnet18_8xb32_in1k.py'),
+    teacher=dict(cfg_path='mmpretrain::resnet/resnet34_8xb32_in1k.py'),
+    teacher_ckpt='checkpoints/resnet34_8xb32_in1k_20210831-f257d4e6.pth')

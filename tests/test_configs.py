@@ -1,0 +1,66 @@
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS
+from mmpretrain.structures import DataSample
+
+from wsld_plugin.engine.training import training_config
+from wsld_plugin.models.export import classifier_config, is_distillation
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('[!_]*/*.py'))
+
+
+@pytest.fixture(params=LEAVES)
+def leaf(request, tmp_path):
+    return training_config(str(CONFIGS / request.param), work_dir=str(tmp_path))
+
+
+def batch_for(cfg):
+    preprocessor = cfg.data_preprocessor
+    channels = len(preprocessor.mean)
+    # DeiT's position embedding fixes the size; the others take any
+    size = 8 if channels == 1 else 224 if 'deit' in cfg.filename else 64
+    images = torch.randint(0, 256, (4, channels, size, size), dtype=torch.uint8)
+    labels = torch.arange(4) % preprocessor.num_classes
+    return dict(inputs=images, data_samples=[DataSample().set_gt_label(label) for label in labels])
+
+
+def test_every_config_builds_and_takes_a_step_that_leaves_the_teacher_as_it_says(leaf):
+    torch.manual_seed(0)
+    cfg = copy.deepcopy(leaf.model)
+    cfg.setdefault('data_preprocessor', leaf.data_preprocessor)
+    if is_distillation(leaf):
+        cfg.teacher_ckpt = False
+    cfg.setdefault('_scope_', leaf.default_scope)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    student = getattr(model, 'student', model)
+    before = [parameter.clone() for parameter in student.parameters()]
+    teacher = copy.deepcopy(model.teacher.state_dict()) if is_distillation(leaf) else {}
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
+    model.train()
+    losses = model.train_step(batch_for(leaf), wrapper)
+    assert torch.isfinite(losses['loss'])
+    assert any(not torch.equal(a, b) for a, b in zip(before, student.parameters(), strict=True))
+    for name, value in teacher.items():
+        statistics = 'running' in name or 'batches' in name
+        may_change = statistics and leaf.model.teacher_bn == 'train' if 'teacher_bn' in leaf.model else False
+        assert torch.equal(value, model.teacher.state_dict()[name]) != may_change, name
+
+
+def test_every_config_gives_its_classifier_alone(leaf):
+    cfg = classifier_config(leaf)
+    model = MODELS.build(dict(_scope_='mmpretrain', **cfg.model))
+    assert model.head.num_classes == leaf.data_preprocessor.num_classes
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_every_config_opens_with_its_command_and_stays_short(name):
+    text = (CONFIGS / name).read_text()
+    docstring = text.split('"""')[1]
+    assert f'configs/{name}' in docstring
+    assert len([line for line in text.split('"""')[2].splitlines() if line.strip()]) <= 24

@@ -1,0 +1,4 @@
+"""Data sets."""
+from .digits import Digits
+
+__all__ = ['Digits']

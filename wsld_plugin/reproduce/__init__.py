@@ -1,0 +1,1 @@
+"""Series of training runs, and the tables and pictures made of them."""

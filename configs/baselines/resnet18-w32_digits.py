@@ -7,5 +7,6 @@ Needs nothing: scikit-learn ships the images.
 _base_ = ['./resnet18-w4_digits.py']
 model = dict(backbone=dict(stem_channels=32, base_channels=32), head=dict(in_channels=256))
 train_dataloader = dict(dataset=dict(num_samples=None))
+optim_wrapper = dict(optimizer=dict(lr=0.05))
 train_cfg = dict(max_epochs=20, val_interval=5)
 default_hooks = dict(checkpoint=dict(interval=5))

@@ -16,8 +16,9 @@ setup: $(INSTALLED)  ## install the tested versions into .venv (STACK=onedl: the
 
 $(INSTALLED): setup.py constraints.txt
 	@case '$(STACK)' in openmmlab|onedl) ;; *) echo "STACK=$(STACK): expected openmmlab or onedl"; exit 2;; esac
-	$(BASE_PYTHON) -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(STACK),dev]'
+	@echo 'Installing into $(VENV): about 5 GB, a minute or two where the network is fast.'
+	@$(BASE_PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(STACK),dev]'
 	@touch $@
 
 demo: setup  ## distil handwritten digits: a table, a picture, results.json; about 5 minutes

@@ -1,4 +1,4 @@
-"""A wide ResNet-18 → one an eighth as wide, on 100 handwritten digits, with WSLD.
+"""A wide ResNet-18 → one an eighth as wide, on 200 handwritten digits, with WSLD.
 
     python tools/train.py configs/baselines/resnet18-w32_digits.py
     python tools/train.py configs/wsld/wsld_resnet18-w32_resnet18-w4_digits.py
@@ -16,5 +16,5 @@ model = dict(
     teacher=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18-w32_digits.py'),
     teacher_ckpt='work_dirs/resnet18-w32_digits/model_last.pth',
     distiller=dict(distill_losses=dict(loss_wsld=dict(tau=4.0, loss_weight=2.25))))
-train_dataloader = dict(dataset=dict(num_samples=100))
+train_dataloader = dict(dataset=dict(num_samples=200))
 optim_wrapper = dict(optimizer=dict(lr=0.025))  # the best of 0.0125, 0.025 and 0.05

@@ -2,9 +2,21 @@ import copy
 
 import pytest
 import torch
-from factories import BGR, RGB, batch, build, classifier, distillation, distiller, labels_of
+from factories import (
+    BGR,
+    RGB,
+    batch,
+    build,
+    classifier,
+    digits_distillation,
+    distillation,
+    distiller,
+    labels_of,
+    run_cfg,
+)
 from mmengine.model import ExponentialMovingAverage, convert_sync_batchnorm
 from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.runner import Runner
 from torch.nn.functional import cross_entropy
 
 from wsld_plugin.errors import ConfigError
@@ -195,6 +207,15 @@ def test_a_stopped_distillation_runs_no_teacher():
     model.distillation_stopped = True
     model.teacher.register_forward_pre_hook(lambda *args: pytest.fail('the teacher ran'))
     assert set(forward_loss(model, batch())) == {'student.loss'}
+
+
+def test_mmrazors_hook_stops_the_teacher_at_its_epoch(tmp_path):
+    cfg = run_cfg(tmp_path, digits_distillation(), epochs=3,
+                  custom_hooks=[dict(type='mmrazor.StopDistillHook', stop_epoch=1)])
+    runner, calls = Runner.from_cfg(cfg), []
+    runner.model.teacher.register_forward_pre_hook(lambda *args: calls.append(runner.epoch))
+    runner.train()
+    assert calls == [0, 0]  # two iterations of the first epoch
 
 
 def test_a_feature_loss_of_mmrazor_combines_with_ours():

@@ -15,4 +15,4 @@ model = dict(
     neck=dict(type='GlobalAveragePooling'),
     head=dict(type='LinearClsHead', num_classes=10, in_channels=32, loss=dict(type='CrossEntropyLoss')))
 train_dataloader = dict(dataset=dict(num_samples=200))
-optim_wrapper = dict(optimizer=dict(lr=0.2))  # the best of 0.05, 0.1 and 0.2
+optim_wrapper = dict(optimizer=dict(lr=0.1))  # the best of 0.05, 0.1 and 0.2

@@ -18,4 +18,4 @@ model = dict(
     hard_weight=0.1,
     distiller=dict(distill_losses=dict(loss_kd=dict(tau=4.0, loss_weight=0.9))))
 train_dataloader = dict(dataset=dict(num_samples=200))
-optim_wrapper = dict(optimizer=dict(lr=0.1))  # the best of 0.025, 0.05 and 0.1
+optim_wrapper = dict(optimizer=dict(lr=0.05))  # the best of 0.025, 0.05 and 0.1

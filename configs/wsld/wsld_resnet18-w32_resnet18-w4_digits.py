@@ -17,4 +17,4 @@ model = dict(
     teacher_ckpt='work_dirs/resnet18-w32_digits/model_last.pth',
     distiller=dict(distill_losses=dict(loss_wsld=dict(tau=4.0, loss_weight=2.25))))
 train_dataloader = dict(dataset=dict(num_samples=200))
-optim_wrapper = dict(optimizer=dict(lr=0.025))  # the best of 0.0125, 0.025 and 0.05
+optim_wrapper = dict(optimizer=dict(lr=0.05))  # the best of 0.0125, 0.025 and 0.05

@@ -1,10 +1,10 @@
-"""The teacher of the digits family: eight times as wide, all 1,200 training images.
+"""The teacher of the digits family: four times as wide, all 1,200 training images.
 
     python tools/train.py configs/baselines/resnet18-w32_digits.py
 
 Needs nothing: scikit-learn ships the images.
 """
-_base_ = ['./resnet18-w4_digits.py']
+_base_ = ['./resnet18-w8_digits.py']
 model = dict(backbone=dict(stem_channels=32, base_channels=32), head=dict(in_channels=256))
 train_dataloader = dict(dataset=dict(num_samples=None))
 optim_wrapper = dict(optimizer=dict(lr=0.05))

@@ -71,11 +71,11 @@ def test_the_test_tool_reads_no_teacher(tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'words'), [
     (('configs/wsld/wsld_resnet34_resnet18_8xb32_in1q.py', ), 'wsld_resnet34_resnet18_8xb32_in1k.py'),
-    (('configs/baselines/resnet18-w4_digits.py', '--cfg-options', 'model.backbone.base_chanels=8'), 'base_channels'),
-    (('configs/baselines/resnet18-w4_digits.py', '--cfg-options', 'oops'), 'KEY=VALUE'),
-    (('configs/wsld/wsld_resnet18-w32_resnet18-w4_digits.py', '--cfg-options',
+    (('configs/baselines/resnet18-w8_digits.py', '--cfg-options', 'model.backbone.base_chanels=8'), 'base_channels'),
+    (('configs/baselines/resnet18-w8_digits.py', '--cfg-options', 'oops'), 'KEY=VALUE'),
+    (('configs/wsld/wsld_resnet18-w32_resnet18-w8_digits.py', '--cfg-options',
       'model.teacher_ckpt=nowhere/teacher.pth'), 'nowhere/teacher.pth'),
-    (('configs/baselines/resnet18-w4_digits.py', '--resume', 'nowhere/epoch_1.pth'), 'nowhere/epoch_1.pth'),
+    (('configs/baselines/resnet18-w8_digits.py', '--resume', 'nowhere/epoch_1.pth'), 'nowhere/epoch_1.pth'),
 ])
 def test_a_users_mistake_is_a_message_without_a_traceback(tmp_path, arguments, words):
     done = tool('train.py', *arguments, '--work-dir', tmp_path / 'run', check=False)

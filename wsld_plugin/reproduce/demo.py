@@ -14,9 +14,9 @@ _CONFIGS = Path(__file__).parents[2] / 'configs'
 TEACHER = 'teacher'
 _TEACHER_CONFIG = _CONFIGS / 'baselines/resnet18-w32_digits.py'
 _STUDENTS = {
-    'student alone': _CONFIGS / 'baselines/resnet18-w4_digits.py',
-    'KD': _CONFIGS / 'kd/kd_resnet18-w32_resnet18-w4_digits.py',
-    'WSLD': _CONFIGS / 'wsld/wsld_resnet18-w32_resnet18-w4_digits.py',
+    'student alone': _CONFIGS / 'baselines/resnet18-w8_digits.py',
+    'KD': _CONFIGS / 'kd/kd_resnet18-w32_resnet18-w8_digits.py',
+    'WSLD': _CONFIGS / 'wsld/wsld_resnet18-w32_resnet18-w8_digits.py',
 }
 
 

@@ -2,7 +2,8 @@
 
     python tools/train.py configs/baselines/resnet18-w32_digits.py
 
-Needs nothing: scikit-learn ships the images.
+Needs nothing: scikit-learn ships the images. 21 s on one CPU core.
+Measured: 99.06 ± 0.42 (n = 5), see docs/results.md.
 """
 _base_ = ['./resnet18-w8_digits.py']
 model = dict(backbone=dict(stem_channels=32, base_channels=32), head=dict(in_channels=256))

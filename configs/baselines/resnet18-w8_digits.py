@@ -2,7 +2,8 @@
 
     python tools/train.py configs/baselines/resnet18-w8_digits.py
 
-Needs nothing: scikit-learn ships the images.
+Needs nothing: scikit-learn ships the images. 10 s on one CPU core.
+Measured: 89.65 ± 2.46 (n = 5), see docs/results.md.
 """
 _base_ = [
     '../_base_/datasets/digits.py',

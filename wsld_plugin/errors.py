@@ -13,6 +13,14 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be read safely, or does not fit the model it is meant for."""
 
 
+class NonFiniteLossError(RuntimeError):
+    """The loss or a weight became infinite or NaN."""
+
+
+class RunError(RuntimeError):
+    """A training run in a process of its own failed; the message names its log."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like ``name``, compared without regard to case; None when none is close.
 

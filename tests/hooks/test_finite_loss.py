@@ -4,7 +4,8 @@ from factories import digits_distillation, run_cfg
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from wsld_plugin.hooks.finite_loss import FiniteLossHook, NonFiniteLossError
+from wsld_plugin.errors import NonFiniteLossError
+from wsld_plugin.hooks import FiniteLossHook
 
 
 class Poison(Hook):

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from wsld_plugin.errors import RunError
 from wsld_plugin.reproduce import runs
-from wsld_plugin.reproduce.runs import Result, Run, RunError, accuracy_curve, train_all, train_run
+from wsld_plugin.reproduce.runs import Result, Run, accuracy_curve, train_all, train_run
 
 
 @pytest.fixture

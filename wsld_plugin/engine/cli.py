@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from wsld_plugin.errors import CheckpointError, ConfigError
+from wsld_plugin.errors import CheckpointError, ConfigError, NonFiniteLossError, RunError
 
 
 def options_from(pairs: list[str] | None) -> dict[str, Any] | None:
@@ -31,6 +31,6 @@ def stop_with_reason() -> Iterator[None]:
     """Print an error that is the user's to mend as a message, without a traceback, and exit with 1."""
     try:
         yield
-    except (ConfigError, CheckpointError, FileNotFoundError) as error:
+    except (ConfigError, CheckpointError, NonFiniteLossError, RunError, FileNotFoundError) as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         raise SystemExit(1) from None

@@ -8,11 +8,8 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 
 from wsld_plugin.engine.resume import newest_checkpoint
+from wsld_plugin.errors import NonFiniteLossError
 from wsld_plugin.registry import HOOKS
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss or a weight became infinite or NaN."""
 
 
 @HOOKS.register_module()

@@ -12,12 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.errors import RunError
 
 _TRAIN = Path(__file__).parents[2] / 'tools/train.py'
-
-
-class RunError(RuntimeError):
-    """A training run failed; the message names its log."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from processes import tool
 
 
@@ -20,3 +21,12 @@ def test_the_demo_trains_reports_and_repeats_nothing(tmp_path):
     again = tool('demo.py', *arguments).stdout
     assert [log.read_bytes() for log in logs] == before
     assert again.split('\n\n')[1:] == out.split('\n\n')[1:]
+
+
+@pytest.mark.slow
+def test_soft_labels_help_a_student_of_few_labels(tmp_path):
+    tool('demo.py', '--work-dir', tmp_path)
+    rows = {row['method']: row for row in json.loads((tmp_path / 'results.json').read_text())}
+    assert all(row['n'] >= 3 for row in rows.values())
+    for method in ('KD', 'WSLD'):
+        assert rows['student alone']['accuracy_mean'] < rows[method]['accuracy_mean'] < rows['teacher']['accuracy_mean']

@@ -148,11 +148,13 @@ class SoftLabelDistill(SingleTeacherDistill):
         return losses
 
     @torch.no_grad()
-    def teacher_logits(self, inputs: torch.Tensor) -> torch.Tensor:
+    def teacher_logits(self, inputs: torch.Tensor,
+                       data_samples: list[BaseDataElement] | None = None) -> torch.Tensor:
         """The teacher's logits in the student's terms, as the first distillation loss receives them.
 
         Args:
             inputs: images (N, channels, H, W) in the student's normalisation.
+            data_samples: their N samples, for teachers that read more than the images.
 
         Returns:
             Logits (N, C), float32, C the student's classes.
@@ -161,7 +163,7 @@ class SoftLabelDistill(SingleTeacherDistill):
         if record is None:
             raise ConfigError('no distillation loss receives the output of a teacher recorder with '
                               "source='head'; add one to loss_forward_mappings to use the teacher's logits.")
-        self._run_teacher(inputs, None)
+        self._run_teacher(inputs, data_samples)
         return self.distiller.get_record(**record)
 
     @torch.no_grad()

@@ -45,7 +45,7 @@ class TeacherEvalHook(Hook):
         with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers
             for batch in loader:
                 data = model.data_preprocessor(batch, False)
-                logits = model.teacher_logits(data['inputs'])
+                logits = model.teacher_logits(data['inputs'], data['data_samples'])
                 evaluator.process(data_samples=[_predicted(sample, row) for sample, row
                                                 in zip(data['data_samples'], logits, strict=True)],
                                   data_batch=batch)

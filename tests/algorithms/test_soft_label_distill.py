@@ -282,6 +282,13 @@ def test_teacher_logits_come_in_the_students_classes():
     torch.testing.assert_close(model.teacher_logits(inputs), model.teacher(inputs, mode='tensor')[:, [7, 0, 3, 2, 1]])
 
 
+def test_a_loss_that_is_given_nothing_is_refused():
+    cfg = distillation()
+    cfg['distiller']['distill_losses']['loss_sft'] = dict(type='wsld_plugin.KD')
+    with pytest.raises(ConfigError, match=r"loss_sft would never be computed.*Did you mean 'loss_soft'"):
+        build(cfg)
+
+
 @pytest.mark.parametrize(('change', 'message'), [
     (dict(teacher_ckpt=None), 'teacher_ckpt=None.*teacher_ckpt=False'),
     (dict(teacher_bn='trian'), "teacher_bn='trian'.*Did you mean 'train'"),

@@ -339,3 +339,36 @@ def test_an_unregistered_part_is_told_how_it_gets_registered():
 def test_keys_that_are_no_strings_are_let_through(registered):
     registered(MODELS, Keeps)
     check_config(Config(dict(model=dict(type='Keeps', depth={0: 1, 'a': {1: 2}}))))
+
+
+def test_a_part_of_a_distiller_without_a_type_names_the_part_that_was_meant():
+    cfg = training()
+    cfg['model']['distiller']['connectors'] = dict(
+        teacher_logits=dict(type='wsld_plugin.LogitConnector'), teacher_logit=dict(class_map=[0]))
+    with pytest.raises(ConfigError, match=r"connectors\.teacher_logit has no type.*Did you mean 'teacher_logits'"):
+        check_config(Config(cfg))
+
+
+def test_a_scheduler_that_begins_after_the_end_is_refused():
+    cfg = training()
+    cfg['param_scheduler'] = [dict(type='LinearLR', by_epoch=True, end=20),
+                              dict(type='CosineAnnealingLR', by_epoch=True, begin=20)]
+    cfg['train_cfg'] = dict(by_epoch=True, max_epochs=1)
+    with pytest.raises(ConfigError, match=r'param_scheduler\.1 begins at epoch 20, but the run has 1'):
+        check_config(Config(cfg))
+    cfg['train_cfg'] = dict(by_epoch=True, max_epochs=30)
+    check_config(Config(cfg))
+
+
+def test_a_misspelt_part_of_this_project_is_named_with_its_scope():
+    cfg = training()
+    cfg['model']['type'] = 'SoftLabelDistil'
+    with pytest.raises(ConfigError, match=r"Did you mean 'wsld_plugin\.SoftLabelDistill'"):
+        check_config(Config(cfg))
+
+
+def test_a_name_of_the_model_zoo_is_completed_to_its_path():
+    cfg = training()
+    cfg['model']['architecture'] = dict(cfg_path='regnetx-800mf_8xb128_in1k')
+    with pytest.raises(ConfigError, match=r"write 'mmpretrain::regnet/regnetx-800mf_8xb128_in1k\.py'"):
+        check_config(Config(cfg))

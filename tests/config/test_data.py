@@ -1,13 +1,15 @@
 import pytest
+from factories import classifier
 from mmengine.config import Config
 
-from wsld_plugin.config.data import check_data
+from wsld_plugin.config.data import check_data, check_teacher
 from wsld_plugin.errors import ConfigError
 
 
-def config(root, **dataset):
+def config(root, num_classes=1, **dataset):
     inner = dict(type='CustomDataset', data_root=str(root), **(dataset or dict(data_prefix='train')))
-    return Config(dict(train_cfg={}, train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=inner))))
+    return Config(dict(model=classifier(num_classes), train_cfg={},
+                       train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=inner))))
 
 
 @pytest.fixture
@@ -16,12 +18,18 @@ def root(tmp_path):
     return tmp_path / 'images'
 
 
+def image(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
 @pytest.mark.parametrize('dataset', [dict(data_prefix='train'), dict(split='train'),
                                      dict(data_prefix=dict(img_path='train'))])
 def test_an_empty_folder_is_refused_and_one_with_a_file_is_not(root, dataset):
     with pytest.raises(ConfigError, match=r'train_dataloader: .*images/train is empty\..*<class>'):
         check_data(config(root, **dataset))
-    (root / 'train/cat/1.jpg').touch()
+    image(root, 'train/cat/1.jpg')
     check_data(config(root, **dataset))
 
 
@@ -32,8 +40,35 @@ def test_a_misspelt_folder_names_the_nearest(root):
         check_data(config(root, data_prefix='trian'))
 
 
-def test_loaders_that_are_not_used_and_remote_roots_are_not_looked_at(root):
+def test_as_many_class_folders_as_classes_are_needed(root):
+    image(root, 'train/cat/1.jpg', 'train/dog/1.jpg')
+    check_data(config(root, num_classes=2))
+    with pytest.raises(ConfigError, match=r'2 class folders, .* 3 classes: write head=dict\(num_classes=2\)'):
+        check_data(config(root, num_classes=3))
+    check_data(config(root, num_classes=3, data_prefix='train', classes=['cat', 'dog', 'cow']))
+
+
+def test_classes_that_differ_between_training_and_validation_are_refused(root):
+    image(root, 'train/cat/1.jpg', 'train/dog/1.jpg', 'val/dog/1.jpg', 'val/rat/1.jpg')
+    cfg = config(root, num_classes=2)
+    cfg.val_cfg, cfg.val_dataloader = {}, dict(dataset=dict(type='CustomDataset', data_root=str(root),
+                                                            data_prefix='val'))
+    with pytest.raises(ConfigError, match='different class folders: cat, rat'):
+        check_data(cfg)
+
+
+def test_loaders_that_are_not_used_and_remote_roots_are_not_looked_at():
     unused = config('/nowhere')
     unused.train_cfg = None
     check_data(unused)
     check_data(config('s3://bucket'))
+
+
+def test_a_missing_teacher_names_the_nearest_file(root):
+    (root / 'resnet34.pth').touch()
+    cfg = Config(dict(model=dict(teacher_ckpt=str(root / 'resnet43.pth'))))
+    with pytest.raises(ConfigError, match=r"model\.teacher_ckpt=.*Did you mean 'resnet34\.pth'"):
+        check_teacher(cfg)
+    for present in (str(root / 'resnet34.pth'), 'https://example.org/t.pth', False):
+        cfg.model.teacher_ckpt = present
+        check_teacher(cfg)

@@ -80,6 +80,22 @@ def test_the_averaged_student_is_what_is_exported(tmp_path):
     assert any(not torch.equal(value, runner.model.student.state_dict()[name]) for name, value in exported.items())
 
 
+def log_of(folder):
+    return '\n'.join(path.read_text() for path in sorted(folder.glob('*/*.log')))
+
+
+def test_a_resumed_run_says_when_nothing_is_left_and_when_the_batches_are_others(tmp_path):
+    Runner.from_cfg(run_cfg(tmp_path, digits_distillation(), epochs=1)).train()
+    assert 'Nothing is left' not in log_of(tmp_path)
+    Runner.from_cfg(run_cfg(tmp_path, digits_distillation(), epochs=1, resume=True)).train()
+    assert 'Nothing is left to train' in log_of(tmp_path)
+    assert 'another batch size' not in log_of(tmp_path)
+    other = run_cfg(tmp_path, digits_distillation(), epochs=2, resume=True)
+    other.train_dataloader.batch_size = 10
+    Runner.from_cfg(other).train()
+    assert 'another batch size or number of processes: 2 iterations in 1 epochs, here 4' in log_of(tmp_path)
+
+
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     whole = Runner.from_cfg(run_cfg(tmp_path / 'whole', digits_distillation(), epochs=4))
     whole.train()

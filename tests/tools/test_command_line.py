@@ -55,6 +55,9 @@ def test_a_trained_folder_is_not_overwritten_and_a_named_checkpoint_is_resumed(t
     assert '--resume' in again.stderr
     assert 'Traceback' not in again.stderr
     assert (work_dir / 'epoch_1.pth').read_bytes() == before
+    weights = tool('train.py', config, '--work-dir', tmp_path / 'more', '--resume', work_dir / 'student_last.pth',
+                   check=False)
+    assert 'has no message_hub and no optimizer' in weights.stderr
     more = tool('train.py', config, '--work-dir', tmp_path / 'more', '--resume', work_dir / 'epoch_1.pth',
                 '--amp', '--cfg-options', 'train_cfg.max_epochs=2')
     assert 'resumed epoch: 1' in more.stdout

@@ -81,6 +81,7 @@ class SoftLabelDistill(SingleTeacherDistill):
             teacher = cast(BaseModel, build_model(_teacher_cfg(teacher, architecture)))
             if teacher_ckpt is False:
                 teacher.init_weights()
+        _check_mappings(distiller)
         check_sources(student, distiller.get('student_recorders'), 'student')
         check_sources(teacher, distiller.get('teacher_recorders'), 'teacher')
         if teacher_ckpt:
@@ -209,6 +210,15 @@ def _check_arguments(teacher_ckpt: str | bool | None, teacher_bn: str, hard_weig
                           + did_you_mean(str(teacher_bn), BN_MODES))
     if not hard_weight >= 0:
         raise ConfigError(f'hard_weight={hard_weight!r}, expected a number ≥ 0.')
+
+
+def _check_mappings(distiller: Mapping[str, Any]) -> None:
+    """MMRazor silently leaves out a loss that is given nothing."""
+    mapped = distiller.get('loss_forward_mappings') or {}
+    for name in distiller.get('distill_losses') or {}:
+        if name not in mapped:
+            raise ConfigError(f'distill_losses.{name} would never be computed: loss_forward_mappings has no {name!r}.'
+                              + did_you_mean(name, mapped))
 
 
 def _teacher_cfg(teacher: dict | BaseModel, student: dict | BaseModel) -> dict | BaseModel:

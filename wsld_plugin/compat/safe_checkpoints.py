@@ -20,6 +20,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from types import ModuleType
 from typing import IO, Any
+from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
@@ -71,7 +72,11 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         print_log(f'Downloading {url} to {file}', logger='current')
-        torch.hub.download_url_to_file(url, str(file), progress=progress)
+        try:
+            torch.hub.download_url_to_file(url, str(file), progress=progress)
+        except URLError as error:
+            raise CheckpointError(f'{url} cannot be downloaded ({error.reason}). Download it where the network '
+                                  f'allows it, and name the file instead of the URL.') from error
     return safe_load(file, map_location)
 
 

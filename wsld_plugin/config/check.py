@@ -16,7 +16,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
-from wsld_plugin.errors import ConfigError
+from wsld_plugin.errors import ConfigError, did_you_mean
 from wsld_plugin.models.build import resolve_model_cfg
 
 from .lookup import find_type, unknown_scope, unknown_type
@@ -31,6 +31,7 @@ _DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_sche
                   'visualization'}
 _PARAMWISE = {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
               'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate', 'layer_decay_rate'}
+_DISTILLER_PARTS = {'connectors', 'distill_losses', 'student_recorders', 'teacher_recorders'}
 _PREPROCESSORS = ('mmpretrain.ClsDataPreprocessor', 'mmpretrain.SelfSupDataPreprocessor',
                   'ImgDataPreprocessor')
 
@@ -50,6 +51,8 @@ def check_config(cfg: Config) -> None:
     for visit in found.values():
         problems += [problem for problem in visit.problems() if visit.path]
     problems += _misnamed(found)
+    problems += _without_type(found)
+    problems += _never_begun(cfg)
     if problems:
         problems = list(dict.fromkeys(problems))
         count = f'{len(problems)} problem' + 's' * (len(problems) > 1)
@@ -120,6 +123,26 @@ def _misnamed(found: Mapping[KeyPath, Visit]) -> Iterator[str]:
         guess = None if key in _DEFAULT_HOOKS else slip(key, _DEFAULT_HOOKS)
         if guess:
             yield f'default_hooks.{key}: there is no default hook of that name. Did you mean {guess!r}?'
+
+
+def _without_type(found: Mapping[KeyPath, Visit]) -> Iterator[str]:
+    """Parts of a distiller that a slip in their name has cut off from the part they were meant to change."""
+    for path, visit in found.items():
+        if path[-2:-1] and path[-2] in _DISTILLER_PARTS and 'type' not in visit.cfg:
+            siblings = found[path[:-1]].cfg
+            typed = [name for name, part in siblings.items() if isinstance(part, Mapping) and 'type' in part]
+            yield f'{dotted(path)} has no type.{did_you_mean(path[-1], typed)}'
+
+
+def _never_begun(cfg: Config) -> Iterator[str]:
+    """Schedulers that would begin after the last epoch, which mmengine refuses when the data are loaded."""
+    last = (cfg.get('train_cfg') or {}).get('max_epochs')
+    schedulers = cfg.get('param_scheduler') or []
+    for index, scheduler in enumerate([schedulers] if isinstance(schedulers, Mapping) else schedulers):
+        begin = scheduler.get('begin', 0)
+        if last is not None and scheduler.get('by_epoch', True) and 'end' not in scheduler and begin >= last:
+            yield (f'param_scheduler.{index} begins at epoch {begin}, but the run has {last}: for a short run set '
+                   f'param_scheduler.{index}.begin, and the end of what comes before it, below {last}.')
 
 
 def _is_used(value: Any, dicts: list[Mapping[str, Any]]) -> bool:

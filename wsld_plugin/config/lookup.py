@@ -13,7 +13,7 @@ import mmengine.runner  # registers mmengine's own parts
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
-from wsld_plugin.errors import did_you_mean, nearest
+from wsld_plugin.errors import nearest
 
 from .paths import RENAMED
 
@@ -48,7 +48,7 @@ def unknown_type(name: str, scope: str, suffix: str = '') -> str:
         if why:
             return f'is looked for in the scope {scope!r}, but {why}'
         hint = f' It is registered in {elsewhere[0]!r}: write {elsewhere[0] + "." + name!r}.' if elsewhere \
-            else did_you_mean(name, _without(suffix, _names(scope, inherited=True)))
+            else _guess(_nearest_here_or_ours(name, _without(suffix, _names(scope, inherited=True))))
         return (f'is not registered in the scope {scope!r}.'
                 + (hint or " If it is your own, list its module in custom_imports=dict(imports=['…'])."))
     if '.' not in rest and prefix in _scopes():
@@ -58,6 +58,13 @@ def unknown_type(name: str, scope: str, suffix: str = '') -> str:
         guess = RENAMED.get(prefix) or nearest(prefix, _scopes())
         return f'names a package {prefix!r} that is not installed.' + _guess(guess and f'{guess}.{rest}')
     return 'cannot be imported.' + _guess(_nearest_import(name))
+
+
+def _nearest_here_or_ours(name: str, here: set[str]) -> str | None:
+    """The nearest of the names ``here``, or, where nearer, one of this project's with its scope."""
+    ours = {name: f'wsld_plugin.{name}' for name in _names('wsld_plugin')}
+    guess = nearest(name, here | set(ours))
+    return guess if guess in here else ours.get(guess or '')
 
 
 def unknown_scope(scope: str) -> str | None:

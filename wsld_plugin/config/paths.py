@@ -36,11 +36,22 @@ def find_config(name: str | Path, relative_to: str | Path = '.') -> Path:
     if path.is_file():
         return path
     what = 'is a folder, not a config file' if path.is_dir() else 'does not exist'
+    if not prefix:
+        shipped = _shipped_by_name(path.stem)
+        if shipped:
+            raise ConfigError(f'{name} {what}. mmpretrain has a config of that name: write {shipped!r}.')
     found = nearest_file(path)
     if found is None:
         raise ConfigError(f'{name} {what}, and no config near it has a like name.')
     shown = os.path.relpath(found, root) if prefix or not Path(name).is_absolute() else str(found)
     raise ConfigError(f'{name} {what}. Did you mean {prefix + shown!r}?')
+
+
+def _shipped_by_name(stem: str) -> str | None:
+    """The path that means mmpretrain's config of this name, as its model zoo lists it."""
+    root = _shipped_configs('mmpretrain', 'mmpretrain')
+    found = next((path for path in sorted(root.rglob('*.py')) if path.stem == stem), None)
+    return f'mmpretrain::{found.relative_to(root).as_posix()}' if found else None
 
 
 def nearest_file(path: Path) -> Path | None:

@@ -8,8 +8,9 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from wsld_plugin.compat.safe_checkpoints import safe_load
 from wsld_plugin.config.check import check_config
-from wsld_plugin.config.data import check_data
+from wsld_plugin.config.data import check_data, check_teacher
 from wsld_plugin.config.load import load_config
 from wsld_plugin.errors import ConfigError
 
@@ -57,6 +58,7 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
 def train(cfg: Config) -> Runner:
     """Train as the config says; the runner afterwards."""
     check_data(cfg)
+    check_teacher(cfg)
     with launched(cfg):
         runner = Runner.from_cfg(cfg)
         runner.train()
@@ -75,4 +77,14 @@ def _set_resume(cfg: Config, resume: bool | str) -> None:
     if not found.is_file():
         raise ConfigError(f'--resume {found}: no such file. Without a name, --resume takes the newest checkpoint of '
                           f'{cfg.work_dir}.')
+    if resume is not True:
+        _check_resumable(found)
     cfg.resume, cfg.load_from = True, str(found)
+
+
+def _check_resumable(path: Path) -> None:
+    lacking = {'optimizer', 'message_hub', 'meta'} - safe_load(path).keys()
+    if lacking:
+        raise ConfigError(f'--resume {path}: it has no {" and no ".join(sorted(lacking))}, only what a finished '
+                          'model needs. Name a checkpoint of training, such as epoch_<n>.pth; to start from these weights '
+                          f'instead, --cfg-options load_from={path}.')

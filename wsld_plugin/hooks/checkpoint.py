@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from wsld_plugin.engine.atomic import ATOMIC_BACKEND
 from wsld_plugin.models.export import export_classifier
@@ -35,6 +35,7 @@ class CheckpointHook(_CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Find the folder; from then on hold removals back until the new checkpoint is written."""
         super().before_train(runner)
+        _tell_about_resume(runner)
         self.file_backend: Any = _RemoveLater(self.file_backend)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -66,6 +67,21 @@ class CheckpointHook(_CheckpointHook):
         if len(self.key_indicators) == 1:
             return [self.best_ckpt_path]
         return [self.best_ckpt_path_dict[name] for name in self.key_indicators]
+
+
+def _tell_about_resume(runner: Runner) -> None:
+    """Say what a user may not expect of a resumed run."""
+    if not isinstance(runner.train_loop, EpochBasedTrainLoop) or runner.epoch == 0:
+        return
+    if runner.epoch >= runner.max_epochs:
+        runner.logger.warning(f'Nothing is left to train: the checkpoint has {runner.epoch} of {runner.max_epochs} '
+                              'epochs.')
+    expected = runner.epoch * len(runner.train_dataloader)
+    if runner.iter != expected:
+        runner.logger.warning(
+            f'The checkpoint was made with another batch size or number of processes: {runner.iter} iterations in '
+            f'{runner.epoch} epochs, here {expected}. Epochs go on as they should; the learning rate and schedules '
+            'that count iterations are those of the former setting.')
 
 
 class _RemoveLater:

@@ -75,7 +75,10 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged, unsafe, or of another architecture or class count.
     """
-    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    try:
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{role} checkpoint: {error}') from None
     if not isinstance(checkpoint, Mapping):
         raise CheckpointError(f'{role} checkpoint {path} holds a {type(checkpoint).__name__}, '
                               'expected a dict of weights.')
@@ -117,12 +120,8 @@ def _misfits(model: nn.Module, state: State) -> list[str]:
         # a copy: hooks of some backbones rename or resize entries in place
         missing, unexpected = model.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:  # shapes
-        lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
-        if any('head' in line for line in lines):
-            lines.append('Another class count: give the model the checkpoint\'s own, such as '
-                         'head=dict(num_classes=1000), and let a `wsld_plugin.LogitConnector` with a '
-                         '`class_map` choose the student\'s classes from it.')
-        return _shortened(lines)
+        lines = _shortened([line.strip() for line in str(error).splitlines()[1:] if line.strip()])
+        return lines + _class_count(model.state_dict(), state)
     missing = [key for key in missing if not key.endswith('num_batches_tracked')]
     lines = []
     if missing:
@@ -130,6 +129,18 @@ def _misfits(model: nn.Module, state: State) -> list[str]:
     if unexpected:
         lines.append(f'{len(unexpected)} unexpected: {", ".join(_shortened(unexpected))}')
     return lines
+
+
+def _class_count(own: Mapping[str, torch.Tensor], state: State) -> list[str]:
+    """What to write where nothing but the number of classes differs."""
+    unlike = {name: value for name, value in state.items() if name in own and own[name].shape != value.shape}
+    if not all(name.startswith('head.') and own[name].shape[1:] == value.shape[1:]
+               for name, value in unlike.items()):
+        return []
+    counts = {len(value) for value in unlike.values()}
+    return [f'The checkpoint has another number of classes. Give a teacher its own, head=dict(num_classes={count}), '
+            "and let the LogitConnector's class_map choose the student's classes from them."
+            for count in counts if len(counts) == 1]
 
 
 def _shortened(items: list[str], most: int = 6) -> list[str]:

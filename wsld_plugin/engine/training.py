@@ -86,5 +86,5 @@ def _check_resumable(path: Path) -> None:
     lacking = {'optimizer', 'message_hub', 'meta'} - safe_load(path).keys()
     if lacking:
         raise ConfigError(f'--resume {path}: it has no {" and no ".join(sorted(lacking))}, only what a finished '
-                          'model needs. Name a checkpoint of training, such as epoch_<n>.pth; to start from these weights '
-                          f'instead, --cfg-options load_from={path}.')
+                          'model needs. Name a checkpoint of training, such as epoch_<n>.pth; to start from '
+                          f'these weights instead, --cfg-options load_from={path}.')

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +61,18 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     with launched(cfg):
         runner = Runner.from_cfg(cfg)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        load_classifier(model, checkpoint)
+        meta = load_classifier(model, checkpoint)
+        _check_classes(meta.get('dataset_meta') or {}, runner.test_dataloader.dataset.metainfo, checkpoint)
         metrics = runner.test()
         if out and is_main_process():
             write_atomically(out, (json.dumps(metrics, indent=2) + '\n').encode())
     return metrics
+
+
+def _check_classes(trained: Mapping[str, Any], tested: Mapping[str, Any], checkpoint: str) -> None:
+    """A label is a place in the list of classes: other lists make an accuracy meaningless."""
+    before, now = trained.get('classes'), tested.get('classes')
+    if before and now and list(before) != list(now):
+        differ = [f'{index}: {a} / {b}' for index, (a, b) in enumerate(zip_longest(before, now)) if a != b]
+        raise ConfigError(f'{checkpoint} was trained on {len(before)} classes and the test set has {len(now)}, or in '
+                          f'another order (trained / tested): {", ".join(differ[:4])}. Test on the same classes.')

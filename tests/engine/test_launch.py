@@ -1,10 +1,11 @@
 import socket
+import sys
 
 import pytest
 import torch
 from factories import digits_classifier, digits_distillation, run_cfg
 from mmengine.config import ConfigDict
-from processes import tool
+from processes import ROOT, run, tool
 
 from wsld_plugin.engine.launch import prepare_launch
 from wsld_plugin.errors import ConfigError
@@ -74,3 +75,31 @@ def test_one_process_needs_nothing():
 def test_other_launchers_without_a_gpu_are_refused(launcher):
     with pytest.raises(ConfigError, match=r'dist_train\.sh'):
         prepare_launch(ConfigDict(launcher=launcher))
+
+
+@needs_cpu
+def test_no_thread_of_gloo_outlives_a_run():
+    code = '''
+import glob, os
+from mmengine.config import ConfigDict
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from wsld_plugin.engine.cli import stop_with_reason
+from wsld_plugin.engine.launch import launched
+
+os.environ.update(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
+
+def gloo_threads():
+    return [open(name).read() for name in glob.glob('/proc/self/task/*/comm') if 'gloo' in open(name).read()]
+
+def run():
+    with launched(ConfigDict(launcher='pytorch')):
+        cycle = [DistributedDataParallel(nn.Linear(1, 1))]
+        cycle.append(cycle)  # as a Runner and its hooks
+        assert gloo_threads()
+
+with stop_with_reason():
+    run()
+assert not gloo_threads(), gloo_threads()
+'''
+    run(sys.executable, '-c', code, PYTHONPATH=str(ROOT))

@@ -37,7 +37,7 @@ def evaluation_config(config: str, *, work_dir: str | None = None, options: dict
     if full.get('test_dataloader') is None:
         raise ConfigError(f'{config} has no test_dataloader, so there is nothing to test on.')
     cfg = classifier_config(full)
-    for key in ('env_cfg', 'log_level', 'visualizer', 'randomness', 'custom_imports'):
+    for key in ('experiment_name', 'env_cfg', 'log_level', 'visualizer', 'randomness', 'custom_imports'):
         if key in full:
             cfg[key] = full[key]
     cfg.launcher = launcher

@@ -33,3 +33,9 @@ def test_a_new_run_does_not_overwrite_a_trained_one(tmp_path):
     files(tmp_path, 'iter_5.pth')
     with pytest.raises(ConfigError, match=r'iter_5\.pth.*--resume.*--work-dir'):
         refuse_to_overwrite(tmp_path)
+
+
+def test_an_exported_student_alone_is_not_overwritten_either(tmp_path):
+    files(tmp_path, 'student_best.pth')
+    with pytest.raises(ConfigError, match=r'student_best\.pth.*Start a new one with --work-dir'):
+        refuse_to_overwrite(tmp_path)

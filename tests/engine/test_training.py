@@ -52,3 +52,9 @@ def test_resume_without_a_checkpoint_starts_and_says_so(config, tmp_path, capfd)
     cfg = training_config(config, work_dir=str(tmp_path / 'new'), resume=True)
     assert not cfg.get('resume')
     assert 'holds no checkpoint yet' in ''.join(capfd.readouterr())
+
+
+def test_resume_does_not_start_anew_over_an_exported_model(config, tmp_path):
+    (tmp_path / 'model_best.pth').touch()
+    with pytest.raises(ConfigError, match=r'model_best\.pth'):
+        training_config(config, work_dir=str(tmp_path), resume=True)

@@ -32,12 +32,14 @@ def newest_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def refuse_to_overwrite(work_dir: str | Path) -> None:
-    """Stop a new run that would write over an earlier one's checkpoints.
+    """Stop a new run that would write over what an earlier one trained, an exported student included.
 
     Raises:
-        ConfigError: naming what is there and the two ways on.
+        ConfigError: naming what is there and the ways on.
     """
-    found = newest_checkpoint(work_dir)
+    resumable = newest_checkpoint(work_dir)
+    found = resumable or next(iter(sorted(Path(work_dir).glob('*.pth'))), None)
     if found is not None:
+        ways = 'Continue that run with --resume, or start' if resumable else 'Start'
         raise ConfigError(f'{work_dir} already holds a trained model ({found.name}), and a new run would overwrite '
-                          'it. Continue that run with --resume, or start a new one with --work-dir ANOTHER.')
+                          f'it. {ways} a new one with --work-dir ANOTHER.')

@@ -72,6 +72,7 @@ def _set_resume(cfg: Config, resume: bool | str) -> None:
         return
     found = newest_checkpoint(cfg.work_dir) if resume is True else Path(resume)
     if found is None:
+        refuse_to_overwrite(cfg.work_dir)
         print_log(f'--resume: {cfg.work_dir} holds no checkpoint yet; the run starts from the beginning.')
         return
     if not found.is_file():

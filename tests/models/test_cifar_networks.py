@@ -1,0 +1,162 @@
+import pytest
+import torch
+from factories import batch, build
+from mmengine.registry import MODELS
+from torch import nn
+
+from wsld_plugin.errors import ConfigError
+from wsld_plugin.models import (
+    CifarDenseNet,
+    CifarGoogLeNet,
+    CifarMobileNetV2,
+    CifarResNeXt,
+    CifarShuffleNetV1,
+    CifarShuffleNetV2,
+    CifarVGG,
+    WideResNet,
+)
+
+# name: backbone, channels of its last stage, parameters with 100 classes as the papers' code has them
+CRD = {
+    **{f'resnet{depth}': (dict(type='wsld_plugin.CifarResNet', depth=depth), 64, count) for depth, count in [
+        (8, 83_892), (14, 181_108), (20, 278_324), (32, 472_756), (44, 667_188), (56, 861_620), (110, 1_736_564)]},
+    **{f'resnet{depth}x4': (dict(type='wsld_plugin.CifarResNet', depth=depth, stem_channels=32, base_channels=64),
+                            256, count) for depth, count in [(8, 1_233_540), (32, 7_433_860)]},
+    **{f'WRN-{depth}-{k}': (dict(type='wsld_plugin.WideResNet', depth=depth, widen_factor=k), 64 * k, count)
+       for depth, k, count in [(16, 1, 180_916), (16, 2, 703_284), (40, 1, 569_780), (40, 2, 2_255_156)]},
+    **{f'vgg{depth}': (dict(type='wsld_plugin.CifarVGG', depth=depth), 512, count) for depth, count in [
+        (8, 3_965_028), (11, 9_277_284), (13, 9_462_180), (16, 14_774_436), (19, 20_086_692)]},
+    'MobileNetV2': (dict(type='wsld_plugin.CifarMobileNetV2', widen_factor=.5), 1280, 812_836),
+    'ShuffleNetV1': (dict(type='wsld_plugin.CifarShuffleNetV1'), 960, 949_258),
+    'ShuffleNetV2': (dict(type='wsld_plugin.CifarShuffleNetV2'), 1024, 1_355_528),
+    'ResNet50': (dict(type='mmpretrain.ResNet_CIFAR', depth=50, zero_init_residual=False), 2048, 23_705_252),
+}
+TF_KD = {
+    'ResNet18': (dict(type='mmpretrain.ResNet_CIFAR', depth=18, zero_init_residual=False), 512, 11_220_132),
+    'MobileNetV2': (dict(type='wsld_plugin.CifarMobileNetV2', variant='tf_kd'), 1280, 2_369_380),
+    'ShuffleNetV2': (dict(type='wsld_plugin.CifarShuffleNetV2', variant='tf_kd'), 1024, 1_360_896),
+    'ResNeXt29': (dict(type='wsld_plugin.CifarResNeXt', depth=29, groups=8, width_per_group=64), 1024, 34_518_948),
+    'GoogLeNet': (dict(type='wsld_plugin.CifarGoogLeNet'), 1024, 6_258_500),
+    'DenseNet121': (dict(type='wsld_plugin.CifarDenseNet', depth=121), 1024, 7_048_548),
+}
+NETWORKS = [pytest.param(*row, id=f'{table}-{name}')
+            for table, rows in dict(crd=CRD, tf_kd=TF_KD).items() for name, row in rows.items()]
+
+# one of each kind, small where there is a choice, and the (channels, pixels a side) of its stages
+SMALL = [
+    (dict(type='WideResNet', depth=10, widen_factor=2), [(32, 32), (64, 16), (128, 8)]),
+    (dict(type='CifarVGG', depth=8), [(64, 32), (128, 16), (256, 8), (512, 4), (512, 4)]),
+    (dict(type='CifarMobileNetV2', widen_factor=.5),
+     [(8, 16), (12, 16), (16, 8), (32, 4), (48, 4), (80, 2), (160, 2), (1280, 2)]),
+    (dict(type='CifarMobileNetV2', variant='tf_kd'),
+     [(16, 34), (24, 17), (32, 9), (64, 5), (96, 5), (160, 5), (320, 5), (1280, 5)]),
+    (dict(type='CifarShuffleNetV1'), [(240, 16), (480, 8), (960, 4)]),
+    (dict(type='CifarShuffleNetV2', widen_factor=.5), [(48, 16), (96, 8), (192, 4), (1024, 4)]),
+    (dict(type='CifarShuffleNetV2', variant='tf_kd'), [(116, 16), (232, 8), (464, 4), (1024, 4)]),
+    (dict(type='CifarResNeXt', depth=20, groups=2, width_per_group=4), [(256, 32), (512, 16), (1024, 8)]),
+    (dict(type='CifarGoogLeNet'), [(480, 32), (832, 16), (1024, 8)]),
+    (dict(type='CifarDenseNet', depth=121), [(128, 16), (256, 8), (512, 4), (1024, 4)]),
+]
+KINDS = pytest.mark.parametrize(('backbone', 'stages'), [
+    pytest.param(dict(backbone, type=f'wsld_plugin.{backbone["type"]}'), stages,
+                 id='-'.join(map(str, backbone.values()))) for backbone, stages in SMALL])
+
+
+def classifier(backbone: dict, in_channels: int) -> dict:
+    return dict(type='mmpretrain.ImageClassifier', _scope_='mmpretrain', backbone=backbone,
+                neck=dict(type='GlobalAveragePooling'),
+                head=dict(type='LinearClsHead', num_classes=100, in_channels=in_channels))
+
+
+def feature_maps(backbone: dict, channels: int = 3) -> tuple[torch.Tensor, ...]:
+    """Of two images of 32 pixels, without their values."""
+    return MODELS.build(backbone).to('meta')(torch.zeros(2, channels, 32, 32, device='meta'))
+
+
+@pytest.mark.parametrize(('backbone', 'in_channels', 'count'), NETWORKS)
+def test_parameters_are_those_of_the_papers_code(backbone, in_channels, count):
+    model = MODELS.build(classifier(dict(backbone), in_channels)).to('meta')
+    assert model(torch.zeros(2, 3, 32, 32, device='meta'), mode='tensor').shape == (2, 100)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+@KINDS
+def test_stages_have_the_documented_channels_and_sizes(backbone, stages):
+    maps = feature_maps(dict(backbone, out_indices=tuple(range(len(stages)))))
+    assert [tuple(features.shape) for features in maps] == [(2, channels, side, side) for channels, side in stages]
+
+
+@KINDS
+def test_out_indices_choose_the_stages(backbone, stages):
+    maps = feature_maps(dict(backbone, out_indices=[0, 2]))
+    assert [features.shape[1] for features in maps] == [stages[0][0], stages[2][0]]
+
+
+@KINDS
+def test_images_of_one_channel_are_taken(backbone, stages):
+    maps = feature_maps(dict(backbone, in_channels=1), channels=1)
+    assert [features.shape[1] for features in maps] == [stages[-1][0]]
+
+
+@KINDS
+def test_a_training_step_gives_every_parameter_a_finite_gradient(backbone, stages):
+    torch.manual_seed(0)
+    model = build(classifier(backbone, stages[-1][0]))
+    model.train()
+    data = batch(2, num_classes=100, size=32)
+    data['inputs'] = [image / 255 - .5 for image in data['inputs']]
+    data = model.data_preprocessor(data, training=True)
+    model.loss(data['inputs'], data['data_samples'])['loss'].backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert all(parameter.grad.any() for parameter in model.parameters() if parameter.dim() > 1)
+
+
+@KINDS
+def test_weights_start_as_the_source_has_them(backbone, stages):
+    torch.manual_seed(0)
+    network = MODELS.build(dict(backbone))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.init_weights()
+    if network.init_cfg:  # Kaiming's
+        convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+        largest = max((conv.weight for conv in convs), key=torch.numel)
+        expected = (2 / (largest.shape[0] * largest[0, 0].numel())) ** .5
+        assert largest.std().item() == pytest.approx(expected, rel=.02)
+        assert not any(conv.bias.any() for conv in convs if conv.bias is not None)
+        assert all((module.weight == 1).all() for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    else:  # PyTorch's own
+        assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(('network', 'kaiming'), [
+    (WideResNet(10), True), (CifarVGG(8), True), (CifarMobileNetV2(.5), True), (CifarResNeXt(11), True),
+    (CifarMobileNetV2(.5, variant='tf_kd'), False), (CifarShuffleNetV1(), False), (CifarShuffleNetV2(.5), False),
+    (CifarGoogLeNet(), False), (CifarDenseNet(), False)], ids=lambda value: type(value).__name__)
+def test_the_sources_with_an_initialisation_of_their_own(network, kaiming):
+    assert bool(network.init_cfg) == kaiming
+
+
+@pytest.mark.parametrize(('network', 'arguments', 'message'), [
+    (WideResNet, dict(depth=17), r'depth=17, expected 6n \+ 4: 10, 16, 22 and so on\. The nearest is 16\.'),
+    (WideResNet, dict(depth='16'), r"depth='16', expected 6n \+ 4"),
+    (WideResNet, dict(depth=4), r'depth=4, .* The nearest is 10\.'),
+    (WideResNet, dict(depth=16, widen_factor=1.5), r'widen_factor=1\.5, expected a whole number ≥ 1'),
+    (WideResNet, dict(depth=16, drop_rate=1), r'drop_rate=1, expected a probability'),
+    (WideResNet, dict(depth=16, out_indices=(3,)), r'out_indices=\(3,\), expected stages 0 to 2'),
+    (CifarVGG, dict(depth=12), r'depth=12, expected one of 8, 11, 13, 16, 19\. The nearest is 11\.'),
+    (CifarVGG, dict(depth=8, out_indices=()), r'out_indices=\(\), expected stages 0 to 4'),
+    (CifarMobileNetV2, dict(variant='crf'), r"variant='crf', expected one of 'crd', 'tf_kd'\. Did you mean 'crd'\?"),
+    (CifarMobileNetV2, dict(widen_factor=.05), r'widen_factor=0\.05, expected a number ≥ 1/16'),
+    (CifarMobileNetV2, dict(expand_ratio=0), r'expand_ratio=0, expected a whole number'),
+    (CifarShuffleNetV1, dict(out_indices=(-1,)), r'out_indices=\(-1,\), expected stages 0 to 2'),
+    (CifarShuffleNetV2, dict(widen_factor=.75), r'widen_factor=0\.75, expected one of 0\.5, 1\.0, 1\.5, 2\.0\.'),
+    (CifarShuffleNetV2, dict(variant=None), r"variant=None, expected one of 'crd', 'tf_kd'"),
+    (CifarResNeXt, dict(depth=50), r'depth=50, expected 9n \+ 2: 11, 20, 29 and so on\. The nearest is 47\.'),
+    (CifarResNeXt, dict(out_indices=(3,)), r'out_indices=\(3,\), expected stages 0 to 2'),
+    (CifarGoogLeNet, dict(drop_rate=-.1), r'drop_rate=-0\.1, expected a probability'),
+    (CifarDenseNet, dict(depth=120), r'depth=120, expected one of 121, 161, 169, 201\. The nearest is 121\.'),
+    (CifarDenseNet, dict(out_indices=(4,)), r'out_indices=\(4,\), expected stages 0 to 3'),
+])
+def test_bad_arguments_are_named_with_the_nearest_good_one(network, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        network(**arguments)

@@ -1,0 +1,103 @@
+"""The two MobileNetV2 of the CIFAR-100 tables; mmpretrain's has other channels, strides and first block."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from wsld_plugin.errors import ConfigError
+from wsld_plugin.registry import MODELS
+
+from .stages import KAIMING, StagedBackbone, check_choice, conv_bn
+
+# channels and blocks of each stage: table 2 of the paper
+CHANNELS = (16, 24, 32, 64, 96, 160, 320)
+BLOCKS = (1, 2, 3, 4, 3, 3, 1)
+VARIANTS: dict[str, dict[str, Any]] = dict(
+    crd=dict(stem=dict(kernel_size=3, stride=2, padding=1), strides=(1, 1, 2, 2, 1, 2, 1),
+             parts=dict(bias=False, act=nn.ReLU), init_cfg=KAIMING),
+    tf_kd=dict(stem=dict(kernel_size=1, stride=1, padding=1), strides=(1, 2, 2, 2, 1, 1, 1),
+               parts=dict(bias=True, act=nn.ReLU6), init_cfg=None))
+
+
+class InvertedResidual(nn.Module):
+    """1×1 expansion, 3×3 depthwise, 1×1 linear; the input is added where shapes agree.
+
+    Unlike the paper's and mmpretrain's, a block with ``expand_ratio=1`` has its first convolution too.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expand_ratio: int,
+                 bias: bool, act: type[nn.Module]) -> None:
+        super().__init__()
+        hidden = in_channels * expand_ratio
+        self.conv = nn.Sequential(
+            conv_bn(in_channels, hidden, bias=bias, act=act),
+            conv_bn(hidden, hidden, 3, stride=stride, groups=hidden, bias=bias, act=act),
+            conv_bn(hidden, out_channels, bias=bias, act=None))
+        self.adds_input = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From (N, C, H, W) to (N, C', H / stride, W / stride)."""
+        return x + self.conv(x) if self.adds_input else self.conv(x)
+
+
+@MODELS.register_module()
+class CifarMobileNetV2(StagedBackbone):
+    """A stem, seven stages of inverted residual blocks and a 1×1 convolution of 1280 channels.
+
+    From images (N, 3, 32, 32) the eight stages return
+
+    ========= ====================================== ================================================
+    variant   pixels a side                          else
+    ========= ====================================== ================================================
+    ``crd``   16, 16, 8, 4, 4, 2, 2, 2               3×3 stem of stride 2, ReLU, no biases
+    ``tf_kd`` 34, 17, 9, 5, 5, 5, 5, 5               1×1 stem that is padded by 1, ReLU6, convolutions with
+                                                     biases (which the BatchNorm behind each takes away)
+    ========= ====================================== ================================================
+
+    Args:
+        widen_factor: of all channels but the last 1280, which only a factor > 1 changes; rounded down. The
+            first table's network has .5.
+        expand_ratio: of the hidden channels of all blocks but the first, a whole number ≥ 1.
+        variant: ``'crd'``, of Tian et al., or ``'tf_kd'``, of Yuan et al.
+        out_indices: which stages to return, 0 to 7.
+        in_channels: of the images.
+        init_cfg: as for any mmengine module; by default the source's: Kaiming's for ``crd``, PyTorch's own
+            for ``tf_kd``.
+
+    Raises:
+        ConfigError: a variant or stage that does not exist, a width or ratio that leaves no channels.
+
+    Source: Sandler et al., MobileNetV2, arXiv 1801.04381, in the forms that Tian et al., Contrastive
+    Representation Distillation, arXiv 1910.10699, and Yuan et al., Teacher-free Knowledge Distillation, arXiv
+    1909.11723, compare. Both expand in the first block, as the paper does not, and both round the channels down,
+    not to multiples of 8. The padded 1×1 stem is the second source's own: images grow from 32 to 34 pixels.
+    """
+
+    def __init__(self,
+                 widen_factor: float = 1.0,
+                 expand_ratio: int = 6,
+                 variant: str = 'crd',
+                 out_indices: Sequence[int] = (7,),
+                 in_channels: int = 3,
+                 init_cfg: dict | Sequence[dict] | None = None) -> None:
+        check_choice('variant', variant, VARIANTS)
+        if not int(min(CHANNELS) * widen_factor) >= 1:
+            raise ConfigError(f'widen_factor={widen_factor!r}, expected a number ≥ 1/16, such as .5 or 1.')
+        if not isinstance(expand_ratio, int) or expand_ratio < 1:
+            raise ConfigError(f'expand_ratio={expand_ratio!r}, expected a whole number ≥ 1, such as 6.')
+        form = VARIANTS[variant]
+        width = int(32 * widen_factor)
+        stem = conv_bn(in_channels, width, **form['stem'], **form['parts'])
+        stages = []
+        for i, (channels, blocks, stride) in enumerate(zip(CHANNELS, BLOCKS, form['strides'], strict=True)):
+            stage = nn.Sequential()
+            for block in range(blocks):
+                stage.append(InvertedResidual(width, int(channels * widen_factor), 1 if block else stride,
+                                              expand_ratio if i else 1, **form['parts']))
+                width = int(channels * widen_factor)
+            stages.append(stage)
+        stages.append(conv_bn(width, int(1280 * max(1, widen_factor)), **form['parts']))
+        super().__init__(stem, stages, out_indices, form['init_cfg'] if init_cfg is None else init_cfg)

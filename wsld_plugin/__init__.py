@@ -9,12 +9,13 @@ from .version import __version__
 
 _apply_compat()
 
-from . import algorithms, connectors, datasets, engine, hooks, losses, models, preprocessors
+from . import algorithms, connectors, datasets, engine, hooks, losses, models, preprocessors, teachers
 
 __all__ = [
     '__version__',
     'losses',
     'connectors',
+    'teachers',
     'models',
     'algorithms',
     'datasets',

@@ -13,7 +13,8 @@ def _child(parent: Registry, *locations: str) -> Registry:
                     locations=[f'{_SCOPE}.{location}' for location in locations])
 
 
-MODELS = _child(root.MODELS, 'losses', 'connectors', 'algorithms', 'models')
+MODELS = _child(root.MODELS, 'losses', 'connectors', 'teachers', 'algorithms', 'models')
 DATASETS = _child(root.DATASETS, 'datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'datasets')
 HOOKS = _child(root.HOOKS, 'hooks')
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'engine')

@@ -72,3 +72,14 @@ def test_a_missing_teacher_names_the_nearest_file(root):
     for present in (str(root / 'resnet34.pth'), 'https://example.org/t.pth', False):
         cfg.model.teacher_ckpt = present
         check_teacher(cfg)
+
+
+def test_a_missing_member_of_an_ensemble_names_the_nearest_file(root):
+    (root / 'resnet34.pth').touch()
+    members = [dict(checkpoint=str(root / 'resnet34.pth')), dict(checkpoint=str(root / 'resnet43.pth'))]
+    cfg = Config(dict(model=dict(teacher_ckpt=False, teacher=dict(members=members))))
+    with pytest.raises(ConfigError, match=r"model\.teacher\.members\.1\.checkpoint=.*Did you mean 'resnet34\.pth'"):
+        check_teacher(cfg)
+    for present in (str(root / 'resnet34.pth'), 'https://example.org/t.pth', False):
+        cfg.model.teacher.members[1].checkpoint = present
+        check_teacher(cfg)

@@ -116,6 +116,24 @@ def test_loss_weight_must_be_a_finite_number(module, loss_weight):
         module(loss_weight=loss_weight)
 
 
+@pytest.mark.parametrize(('settings', 'message'), [
+    (dict(student_tau=0), 'student_tau is 0, but a temperature is a positive finite number'),
+    (dict(student_tau='1'), "student_tau is '1'"),
+    (dict(tau_squared='False'), "tau_squared is 'False', but True or False is expected"),
+    (dict(tau_squared=1), 'tau_squared is 1,'),
+    (dict(mean_over='element'), "'samples', 'elements' is expected. Did you mean 'elements'?"),
+    (dict(multiplier=math.inf), 'multiplier is inf, but a finite number'),
+])
+def test_factors_of_kd_that_make_no_sense_are_refused(settings, message):
+    with fails(ConfigError, message):
+        KD(**settings)
+
+
+def test_student_temperature_is_checked_in_every_call():
+    with fails(ConfigError, 'student_tau is -1.0, but'):
+        kd(S, S, student_tau=-1.0)
+
+
 @pytest.mark.parametrize('call', [lambda r: kd(S, S, reduction=r), lambda r: wsld(S, S, Y, reduction=r)])
 def test_unknown_reduction_names_the_nearest(call):
     with fails(ConfigError, "one of 'mean', 'sum', 'none' is expected. Did you mean 'mean'?"):

@@ -124,6 +124,22 @@ def test_kd_gradient_is_closed_form(tau):
     torch.testing.assert_close(gradient(kd, s, t, tau), expected)
 
 
+@pytest.mark.parametrize(('student_tau', 'tau_squared', 'factor'), [
+    (None, False, 1 / 20), (1.0, True, 400), (1.0, False, 1), (5.0, True, 80)])
+def test_kd_gradient_with_other_factors_is_closed_form(student_tau, tau_squared, factor):
+    s, t, _ = case()
+    result = gradient(kd, s, t, 20.0, student_tau=student_tau, tau_squared=tau_squared)
+    expected = factor / len(s) * (F.softmax(s / (student_tau or 20), 1) - F.softmax(t / 20, 1))
+    torch.testing.assert_close(result, expected)
+
+
+def test_kd_of_equal_tempered_distributions_is_zero_without_gradient():
+    s, _, _ = case()
+    assert kd(s, 4 * s, tau=4.0, student_tau=1.0).abs() < 1e-12
+    assert gradient(kd, s, 4 * s, 4.0, student_tau=1.0).abs().max() < 1e-12
+    assert kd(s, s, tau=4.0, student_tau=1.0) > 0
+
+
 @pytest.mark.parametrize('tau', [1.0, 2.5])
 @pytest.mark.parametrize('soft', [False, True])
 def test_wsld_gradient_is_closed_form(tau, soft):

@@ -46,7 +46,8 @@ class SoftLabelDistill(SingleTeacherDistill):
         distiller: MMRazor's distiller: recorders, connectors, losses and mappings.
         teacher_ckpt: file or URL of the teacher's weights (see
             :func:`wsld_plugin.models.checkpoint.load_classifier` for what is recognised), or ``False`` for
-            a teacher that is used as it is initialised.
+            a teacher that is used as it is initialised, has no weights (:class:`VirtualTeacher`) or loads
+            its own (:class:`EnsembleTeacher`).
         teacher_bn: ``'eval'`` or ``'train'``, see :class:`wsld_plugin.teachers.FrozenTeacher`.
         hard_weight: weight of the student's own losses, ≥ 0.
         data_preprocessor: for the student; default: its config's own.
@@ -79,6 +80,7 @@ class SoftLabelDistill(SingleTeacherDistill):
         student = build_model(architecture)
         with torch.random.fork_rng(devices=[]):
             teacher = cast(BaseModel, build_model(_teacher_cfg(teacher, architecture)))
+            _check_takes_checkpoint(teacher, teacher_ckpt)
             if teacher_ckpt is False:
                 teacher.init_weights()
         _check_mappings(distiller)
@@ -94,7 +96,8 @@ class SoftLabelDistill(SingleTeacherDistill):
             module_inplace=_only_heads(distiller.get('student_recorders')),
             teacher_module_inplace=_only_heads(distiller.get('teacher_recorders')))
         self.hard_weight = hard_weight
-        self.renormalize = renormalize(self.data_preprocessor, cast(nn.Module, teacher.data_preprocessor))
+        self.renormalize = (renormalize(self.data_preprocessor, cast(nn.Module, teacher.data_preprocessor))
+                            if getattr(teacher, 'sees_images', True) else None)
         self._check_classes()
 
     @property
@@ -204,12 +207,20 @@ class SoftLabelDistill(SingleTeacherDistill):
 def _check_arguments(teacher_ckpt: str | bool | None, teacher_bn: str, hard_weight: float) -> None:
     if teacher_ckpt is None or teacher_ckpt is True or teacher_ckpt == '':
         raise ConfigError(f'teacher_ckpt={teacher_ckpt!r}: a teacher needs its trained weights. Give a file or '
-                          'URL, or teacher_ckpt=False to learn from the teacher as it is initialised.')
+                          'URL, or teacher_ckpt=False to learn from the teacher as it is initialised. An '
+                          'EnsembleTeacher, whose members each name their checkpoint, and a VirtualTeacher, which '
+                          'has no weights, need teacher_ckpt=False.')
     if teacher_bn not in BN_MODES:
         raise ConfigError(f'teacher_bn={teacher_bn!r}, expected one of {", ".join(BN_MODES)}.'
                           + did_you_mean(str(teacher_bn), BN_MODES))
     if not hard_weight >= 0:
         raise ConfigError(f'hard_weight={hard_weight!r}, expected a number ≥ 0.')
+
+
+def _check_takes_checkpoint(teacher: BaseModel, teacher_ckpt: str | bool | None) -> None:
+    reason = getattr(teacher, 'no_checkpoint', None)
+    if teacher_ckpt and reason:
+        raise ConfigError(f'teacher_ckpt={teacher_ckpt!r}: {reason}. Write teacher_ckpt=False.')
 
 
 def _check_mappings(distiller: Mapping[str, Any]) -> None:

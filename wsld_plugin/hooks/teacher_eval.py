@@ -18,13 +18,17 @@ class TeacherEvalHook(Hook):
 
     The result is logged, goes to the visualizer's backends as ``teacher/<metric>`` at step 0, and travels
     in the checkpoint, so that a resumed run does not measure again. The random state is left as it was.
-    A run without a validation set leaves it out and says so; a model without a teacher is left alone.
+    A run without a validation set leaves it out and says so, as does a teacher with ``reads_labels``, which
+    would always be right; a model without a teacher is left alone.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Measure, or recall what was measured."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not hasattr(model, 'teacher_logits'):
+            return
+        if getattr(model.teacher, 'reads_labels', False):
+            runner.logger.info('The teacher is not validated: it reads the labels.')
             return
         metrics = runner.message_hub.runtime_info.get('teacher_metrics')
         if metrics is None:

@@ -6,6 +6,7 @@ CPU; on a GPU an assertion is queued behind the step, so that no step waits for 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 
 import torch
@@ -18,24 +19,35 @@ REDUCTIONS = ('mean', 'sum', 'none')
 _ASYNC_ASSERT_DEVICES = ('cuda', 'meta')
 
 
-def check_tau(tau: float) -> None:
+def check_tau(tau: float, name: str = 'tau') -> None:
     """Raise :class:`ConfigError` unless the temperature is a positive finite number."""
     if isinstance(tau, bool) or not isinstance(tau, Real) or not (tau > 0 and math.isfinite(tau)):
-        raise ConfigError(f'tau is {tau!r}, but a temperature is a positive finite number: '
-                          'write for example tau=2.0, or 1.0 for logits as they are.')
+        raise ConfigError(f'{name} is {tau!r}, but a temperature is a positive finite number: '
+                          f'write for example {name}=2.0, or 1.0 for logits as they are.')
 
 
-def check_loss_weight(loss_weight: float) -> None:
+def check_loss_weight(loss_weight: float, name: str = 'loss_weight') -> None:
     """Raise :class:`ConfigError` unless the weight is a finite number."""
     if isinstance(loss_weight, bool) or not isinstance(loss_weight, Real) or not math.isfinite(loss_weight):
-        raise ConfigError(f'loss_weight is {loss_weight!r}, but a finite number is expected, such as 2.5.')
+        raise ConfigError(f'{name} is {loss_weight!r}, but a finite number is expected, such as 2.5.')
+
+
+def check_choice(value: str, choices: Sequence[str], name: str) -> None:
+    """Raise :class:`ConfigError` unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ConfigError(f'{name} is {value!r}, but one of {", ".join(map(repr, choices))} '
+                          f'is expected.{did_you_mean(str(value), choices)}')
+
+
+def check_flag(value: bool, name: str) -> None:
+    """Raise :class:`ConfigError` unless ``value`` is True or False: text such as ``'False'`` would count as True."""
+    if not isinstance(value, bool):
+        raise ConfigError(f'{name} is {value!r}, but True or False is expected.')
 
 
 def check_reduction(reduction: str) -> None:
     """Raise :class:`ConfigError` unless ``reduction`` is one of ``REDUCTIONS``."""
-    if reduction not in REDUCTIONS:
-        raise ConfigError(f'reduction is {reduction!r}, but one of {", ".join(map(repr, REDUCTIONS))} '
-                          f'is expected.{did_you_mean(str(reduction), REDUCTIONS)}')
+    check_choice(reduction, REDUCTIONS, 'reduction')
 
 
 def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +72,12 @@ def prepare_target(target: Tensor, logits: Tensor) -> Tensor:
 
     Whether indices are in range is left to the cross entropy, which finds out anyway.
     """
-    n, c = logits.shape
+    target = check_target(target, *logits.shape)
+    return target.to(logits.dtype) if target.is_floating_point() else target
+
+
+def check_target(target: Tensor, n: int, c: int) -> Tensor:
+    """Check a target of indices (N,), not their range, or probabilities (N, C); return it as int64, or detached."""
     if not isinstance(target, Tensor) or target.dtype == torch.bool or target.is_complex():
         raise TypeError(f'The target is {_kind(target)}, but integer class indices (N,) or floating point '
                         'probabilities (N, C) are expected.')
@@ -72,7 +89,16 @@ def prepare_target(target: Tensor, logits: Tensor) -> Tensor:
     if not target.is_floating_point():
         return target.long()
     _check_probabilities(target)
-    return target.detach().to(logits.dtype)
+    return target.detach()
+
+
+def check_range(target: Tensor, num_classes: int) -> None:
+    """Refuse class indices outside ``[0, num_classes)``, for where no cross entropy will."""
+    valid = (target >= 0) & (target < num_classes)
+    if valid.device.type != 'cpu':
+        _require(valid, f'class indices run from 0 to {num_classes - 1}.', target=target)
+    elif not valid.all():
+        raise out_of_range(target, num_classes)
 
 
 def prepare_teacher_ce(teacher_ce: Tensor, logits: Tensor) -> Tensor:

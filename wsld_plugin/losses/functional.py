@@ -26,37 +26,46 @@ _EPS = 1e-7
 _IGNORE_NOTHING = -2**62
 
 
-def kd(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1.0, reduction: str = 'mean') -> Tensor:
+def kd(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1.0, reduction: str = 'mean',
+       student_tau: float | None = None, tau_squared: bool = True) -> Tensor:
     """Knowledge distillation: the Kullback-Leibler divergence of tempered softmaxes.
 
     ::
 
-        kd = τ² · mean_i KL(softmax(t_i / τ) ‖ softmax(s_i / τ))
-        ∂kd/∂s_i = τ/N · (softmax(s_i / τ) - softmax(t_i / τ))
+        kd = f · mean_i KL(softmax(t_i / τ) ‖ softmax(s_i / τ_s)),    f = τ² if tau_squared else 1
+        ∂kd/∂s_i = f/(N·τ_s) · (softmax(s_i / τ_s) - softmax(t_i / τ))
 
     Args:
         student_logits: ``s``, (N, C).
         teacher_logits: ``t``, (N, C), detached.
-        tau: temperature τ > 0.
+        tau: temperature τ > 0 of the teacher.
         reduction: ``'mean'``, ``'sum'`` or ``'none'``.
+        student_tau: temperature τ_s > 0 of the student; τ when None. Where the two differ, equal logits are
+            no longer the minimum.
+        tau_squared: whether the factor τ² is there, which keeps the gradient's size while τ grows. Without it
+            and with τ_s = τ, the gradient falls as 1/τ².
 
     Returns:
-        A scalar, or (N,) for ``'none'``, in nats; 0 when the logits are equal. Rounding can take a value that
-        is almost 0 slightly below it.
+        A scalar, or (N,) for ``'none'``, in nats; 0 when the tempered distributions are equal. Rounding can
+        take a value that is almost 0 slightly below it.
 
     Source: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, arXiv 1503.02531. The paper
     minimises the cross entropy; the divergence is less by the teacher's entropy and has the same gradient.
+    ``student_tau`` and ``tau_squared`` are there for the formulas and the code of Yuan et al., CVPR 2020,
+    arXiv 1909.11723: see ``configs/_base_/methods/tf_kd*.py``.
 
     >>> kd(torch.tensor([[0., 0.]]), torch.tensor([[0., 0.]]), tau=4.0)
     tensor(0.)
     """
+    student_tau = tau if student_tau is None else student_tau
     checks.check_tau(tau)
+    checks.check_tau(student_tau, 'student_tau')
     checks.check_reduction(reduction)
     student_logits, teacher_logits = checks.prepare_logits(student_logits, teacher_logits)
-    log_q = F.log_softmax(student_logits / tau, dim=1)
+    log_q = F.log_softmax(student_logits / student_tau, dim=1)
     log_p = F.log_softmax(teacher_logits / tau, dim=1)
     divergence = F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(1)
-    return _reduce(tau**2 * divergence, reduction)
+    return _reduce(tau**2 * divergence if tau_squared else divergence, reduction)
 
 
 def wsld_weights(student_logits: Tensor, teacher_logits: Tensor, target: Tensor) -> Tensor:

@@ -1,0 +1,257 @@
+import copy
+import re
+
+import pytest
+import torch
+from factories import (
+    BGR,
+    RGB,
+    batch,
+    build,
+    classifier,
+    distillation,
+)
+from mmengine.optim import build_optim_wrapper
+from torch.nn import functional as F
+
+from wsld_plugin.errors import CheckpointError, ConfigError
+from wsld_plugin.teachers import EnsembleTeacher
+
+
+def average_of(logits, average):
+    teacher = EnsembleTeacher([dict(model=classifier(), checkpoint=False)], average)
+    return teacher.head(list(logits))
+
+
+def member(seed=0, checkpoint=False, class_map=None, **model):
+    """A built classifier with random weights and BatchNorm statistics, as a member."""
+    torch.manual_seed(seed)
+    built = build(classifier(**model)).eval()
+    for module in built.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.bias)
+            module.running_mean.normal_(std=.1)
+    return dict(model=built, checkpoint=checkpoint, class_map=class_map)
+
+
+def dict_member(**changes):
+    return {**dict(model=classifier(), checkpoint=False), **changes}
+
+
+def saved(path, seed, **model):
+    """A member config whose weights are in a file, and the model that they come from."""
+    built = member(seed, **model)['model']
+    torch.save(dict(state_dict=built.state_dict()), path)
+    return dict(model=classifier(**model), checkpoint=str(path)), built
+
+
+def images(n=4):
+    return torch.randn(n, 3, 16, 16, generator=torch.Generator().manual_seed(5))
+
+
+def alone(model, data):
+    """What a classifier gives for raw images, prepared by itself."""
+    return model(model.data_preprocessor(copy.deepcopy(data), False)['inputs'], mode='tensor')
+
+
+@pytest.mark.parametrize('m', [1, 2, 5])
+@pytest.mark.parametrize('scale', [1.0, 30.0, 1e4])
+def test_averages_are_their_definitions(m, scale):
+    logits = scale * torch.randn(m, 6, 10, generator=torch.Generator().manual_seed(m))
+    mean = F.softmax(logits.double(), -1).mean(0)
+    result = average_of(logits, 'probabilities')
+    assert result.dtype == torch.float32
+    assert result.isfinite().all()
+    torch.testing.assert_close(F.softmax(result, 1).double(), mean, rtol=1e-5, atol=1e-7)
+    seen = mean > 1e-30
+    torch.testing.assert_close(result.double()[seen], mean[seen].log(), rtol=1e-5, atol=1e-5)
+    mean_logits = average_of(logits, 'logits').double()
+    torch.testing.assert_close(mean_logits, logits.double().mean(0), rtol=1e-5, atol=1e-5 * scale)
+
+
+def test_small_probabilities_keep_their_logarithm():
+    logits = torch.tensor([[[0., -1e4, -2e4]], [[0., -3e4, -1e4]]])
+    expected = torch.tensor([[0., -1e4, -1e4]]) - torch.tensor([[0., 1, 1]]) * torch.log(torch.tensor(2.))
+    torch.testing.assert_close(average_of(logits, 'probabilities'), expected)
+
+
+def test_sure_members_that_disagree_share_the_probability():
+    logits = torch.tensor([[[1e4, 0., 0.]], [[0., 1e4, 0.]]])
+    probabilities = F.softmax(average_of(logits, 'probabilities'), 1)
+    torch.testing.assert_close(probabilities, torch.tensor([[.5, .5, 0.]]))
+
+
+def test_average_of_logits_is_the_renormalised_geometric_mean():
+    logits = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    product = F.softmax(logits, -1).prod(0) ** (1 / 3)
+    torch.testing.assert_close(F.softmax(average_of(logits, 'logits'), 1), product / product.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize('average', ['probabilities', 'logits'])
+@pytest.mark.parametrize('m', [1, 3])
+def test_one_teacher_or_several_equal_ones_are_that_teacher(average, m):
+    teacher = EnsembleTeacher([member() for _ in range(m)], average).eval()
+    expected = member()['model'](images(), mode='tensor')
+    result = teacher(images())
+    torch.testing.assert_close(result.log_softmax(1), expected.log_softmax(1))
+    if average == 'logits':
+        torch.testing.assert_close(result, expected)
+
+
+def test_order_of_the_members_changes_nothing():
+    members = [member(seed) for seed in range(3)]
+    torch.testing.assert_close(EnsembleTeacher(members)(images()), EnsembleTeacher(members[::-1])(images()))
+
+
+@pytest.mark.parametrize('student', [RGB, BGR])
+def test_each_member_sees_what_it_would_see_alone(student):
+    members = [member(0, data_preprocessor=RGB), member(1, data_preprocessor=BGR)]
+    seen, data = [], batch()
+    model = build(distillation(architecture=classifier(data_preprocessor=student), teacher=dict(
+        type='wsld_plugin.EnsembleTeacher', members=members)))
+    for each in model.teacher.members:
+        each.model.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    model(**model.data_preprocessor(copy.deepcopy(data), False), mode='loss')
+    for each, inputs in zip(model.teacher.members, seen, strict=True):
+        expected = each.model.data_preprocessor(copy.deepcopy(data), False)['inputs']
+        torch.testing.assert_close(inputs, expected, rtol=1e-5, atol=1e-5)
+    recorded = model.distiller.teacher_recorders.get_recorder('logits').get_record_data()
+    each = torch.stack([alone(part['model'], data) for part in members])
+    torch.testing.assert_close(recorded, F.softmax(each, -1).mean(0).log(), rtol=1e-4, atol=1e-5)
+
+
+def test_an_ensemble_with_a_normalisation_of_its_own_leads_to_the_members():
+    members = [member(0, data_preprocessor=RGB), member(1, data_preprocessor=BGR)]
+    data = batch()
+    own = dict(mean=[0.0] * 3, std=[255.0] * 3)
+    model = build(distillation(teacher=dict(
+        type='wsld_plugin.EnsembleTeacher', members=members, data_preprocessor=own)))
+    result = model.teacher_logits(model.data_preprocessor(copy.deepcopy(data), False)['inputs'])
+    each = torch.stack([alone(part['model'], data) for part in members])
+    torch.testing.assert_close(result, F.softmax(each, -1).mean(0).log(), rtol=1e-4, atol=1e-5)
+
+
+def test_members_without_a_normalisation_see_what_the_ensemble_sees_also_in_an_ensemble_of_ensembles():
+    inner = dict(type='wsld_plugin.EnsembleTeacher',
+                 members=[dict(model=classifier(), checkpoint=False),
+                          dict(model=classifier(data_preprocessor=BGR), checkpoint=False)])
+    model = build(distillation(teacher=dict(
+        type='wsld_plugin.EnsembleTeacher', members=[dict(model=inner, checkpoint=False),
+                                                     dict(model=classifier(), checkpoint=False)])))
+    nested, plain = model.teacher.members
+    assert model.renormalize is nested.renormalize is plain.renormalize is nested.model.members[0].renormalize is None
+    assert nested.model.members[1].renormalize.flip
+
+
+def test_class_maps_bring_the_members_to_the_same_classes():
+    members = [member(0, num_classes=8, class_map=[7, 0, 3, 2, 1]), member(1, num_classes=5)]
+    teacher = EnsembleTeacher(members, 'logits')
+    expected = (members[0]['model'](images(), mode='tensor')[:, [7, 0, 3, 2, 1]]
+                + members[1]['model'](images(), mode='tensor')) / 2
+    torch.testing.assert_close(teacher(images()), expected)
+    assert teacher.head.num_classes == 5
+
+
+def test_each_member_is_loaded_frozen_and_not_initialised_again(tmp_path):
+    first, source = saved(tmp_path / 'a.pth', 1)
+    second, other = saved(tmp_path / 'b.pth', 2, width=8)
+    third = dict(model=classifier(width=8), checkpoint=False)
+    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[first, second, third])))
+    for loaded, expected in zip(model.teacher.members, (source, other), strict=False):
+        for name, value in expected.state_dict().items():
+            assert torch.equal(loaded.model.state_dict()[name], value), name
+    assert not any(parameter.requires_grad for parameter in model.teacher.parameters())
+    assert all(name.startswith('architecture.') for name in model.state_dict())
+    before = copy.deepcopy(model.teacher.state_dict())
+    model.train().train_step(batch(), build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1))))
+    assert all(torch.equal(value, before[name]) for name, value in model.teacher.state_dict().items())
+
+
+def test_a_member_without_checkpoint_is_initialised():
+    cfg = classifier()
+    cfg['head']['init_cfg'] = dict(type='Constant', layer='Linear', val=0.25)
+    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher',
+                                            members=[dict(model=cfg, checkpoint=False)])))
+    assert (model.teacher.members[0].model.head.fc.weight == 0.25).all()
+
+
+def test_teacher_bn_train_updates_the_statistics_of_every_member_and_nothing_else():
+    members = [dict(model=classifier(width=width), checkpoint=False) for width in (4, 8)]
+    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=members), teacher_bn='train'))
+    before = copy.deepcopy(model.teacher.state_dict())
+    model.train().train_step(batch(), build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1))))
+    for name, value in model.teacher.state_dict().items():
+        assert torch.equal(value, before[name]) == ('running' not in name and 'batches' not in name), name
+    assert not any(module.training for module in model.eval().teacher.modules())
+
+
+def test_it_moves_and_is_shared_as_any_teacher():
+    members = [dict_member(), dict_member(model=classifier(data_preprocessor=BGR))]
+    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=members))).to(torch.float64)
+    assert {value.dtype for value in (*model.teacher.parameters(), model.teacher.members[1].renormalize.scale)} == {
+        torch.float64}
+    assert copy.deepcopy(model).teacher is model.teacher
+
+
+def test_it_reads_labels_where_a_member_does_and_so_is_not_validated():
+    reader = dict(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=5), checkpoint=False)
+    assert not EnsembleTeacher([dict_member()]).reads_labels
+    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[dict_member(), reader])))
+    assert model.teacher.reads_labels
+    assert model(**model.data_preprocessor(batch(), True), mode='loss')['distill.loss_soft'].isfinite()
+
+
+@pytest.mark.parametrize(('members', 'message'), [
+    ([], 'members is [], but a list of one or more'),
+    (dict_member(), 'members is {'),
+    ([dict_member(), dict(checkpoint=False)], 'members[1] has no model'),
+    ([dict_member(), dict(model=classifier())], 'members[1] has checkpoint=None: a teacher needs its trained'),
+    ([dict_member(checkpoint=True)], 'members[0] has checkpoint=True'),
+    ([dict_member(checkpont='a.pth')], "members[0] takes no 'checkpont'"),
+    ([dict_member(checkpont='a.pth')], "Did you mean 'checkpoint'?"),
+    ([dict_member(checkpoint='a.pth'), dict_member(), dict_member(checkpoint='a.pth')],
+     'members[2] is members[0] again (a.pth), which would count twice'),
+    ([dict_member(), dict_member(model=classifier(7))], 'members[1] gives 7 classes and members[0] 5'),
+    ([dict_member(class_map=[0, 1, 5])], 'members[0]: The teacher has 5 classes'),
+    ([dict_member(), dict_member(model=dict(cfg_path='mmpretrain::resnet/resnet18_8xb32_in1k.py', hed=dict()))],
+     'members[1]: model.hed'),
+    ([dict_member(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=5), checkpoint='a.pth')],
+     "members[0]: checkpoint='a.pth': a VirtualTeacher has no weights. Write checkpoint=False."),
+    ([dict_member(model=classifier(head=dict(type='MultiLabelLinearClsHead', num_classes=5, in_channels=32)))],
+     'members[0]: the teacher\'s MultiLabelLinearClsHead does not fit'),
+])
+def test_members_that_do_not_fit_are_refused_by_their_index(members, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        EnsembleTeacher(members)
+
+
+def test_settings_that_make_no_sense_are_refused():
+    with pytest.raises(ConfigError, match=r"average is 'logit', but one of.*Did you mean 'logits'"):
+        EnsembleTeacher([dict_member()], average='logit')
+    with pytest.raises(NotImplementedError, match="mode='predict'"):
+        EnsembleTeacher([dict_member()])(images(), mode='predict')
+    for teacher_ckpt, message in ((None, 'An EnsembleTeacher, whose members each name their checkpoint'),
+                                  ('a.pth', "teacher_ckpt='a.pth': the members of an EnsembleTeacher each name")):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            build(distillation(teacher_ckpt=teacher_ckpt, teacher=dict(
+                type='wsld_plugin.EnsembleTeacher', members=[dict_member()])))
+    with pytest.raises(ConfigError, match='teacher has 7 classes and the student 5'):
+        build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher',
+                                        members=[dict_member(model=classifier(7))])))
+
+
+def test_a_checkpoint_that_is_not_there_or_does_not_fit_names_the_member(tmp_path):
+    fits, _ = saved(tmp_path / 'a.pth', 1)
+    with pytest.raises(FileNotFoundError, match=r'teacher member 1 checkpoint: .*b\.pth'):
+        EnsembleTeacher([fits, dict_member(checkpoint=str(tmp_path / 'b.pth'))])
+    with pytest.raises(CheckpointError, match=r'teacher member 1 checkpoint.*does not fit'):
+        EnsembleTeacher([fits, dict_member(model=classifier(7), checkpoint=str(tmp_path / 'a.pth'))])
+
+
+def test_outputs_of_other_classes_than_declared_are_refused_in_the_first_step():
+    teacher = EnsembleTeacher([dict_member(), dict_member()])
+    with pytest.raises(ValueError, match=r'members\[1\] gives logits \(4, 7\) and members\[0\] \(4, 5\)'):
+        teacher.head([torch.zeros(4, 5), torch.zeros(4, 7)])
+    headless = EnsembleTeacher([dict_member(model=classifier(head=None))])
+    with pytest.raises(TypeError, match='LogitConnector was given tuple'):
+        headless(images())

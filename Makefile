@@ -21,8 +21,9 @@ $(INSTALLED): setup.py constraints.txt
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(STACK),dev]'
 	@touch $@
 
-demo: setup  ## distil handwritten digits: a table, a picture, results.json; about 5 minutes
-	$(PYTHON) tools/demo.py
+demo: setup  ## distil handwritten digits: a table and a picture; about 5 minutes
+	$(PYTHON) tools/reproduce.py configs/reproduce/digits.py --rows 'small student' \
+		--methods teacher 'student alone' KD WSLD
 
 test: setup  ## the test suite
 	$(PYTHON) -m pytest -m 'not slow'

@@ -1,75 +1,87 @@
+import fcntl
 import json
-from pathlib import Path
 
 import pytest
+from fake_runs import calls, run
 
 from wsld_plugin.errors import RunError
-from wsld_plugin.reproduce import runs
-from wsld_plugin.reproduce.runs import Result, Run, accuracy_curve, train_all, train_run
+from wsld_plugin.reproduce.runs import accuracy_curve, current_epoch, finished, train_run
 
 
-@pytest.fixture
-def fake_train(tmp_path, monkeypatch):
-    """A stand-in for tools/train.py: logs an accuracy, counts its calls, fails where the config says so."""
-    script = tmp_path / 'train.py'
-    script.write_text('''
-import json, pathlib, sys
-config, work_dir = sys.argv[1], pathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1])
-(work_dir / 'calls').open('a').write(' '.join(sys.argv[1:]) + '\\n')
-print('the reason')
-if config == 'fails.py':
-    sys.exit(3)
-logs = work_dir / 'time/vis_data'
-logs.mkdir(parents=True, exist_ok=True)
-with (logs / 'scalars.json').open('w') as file:
-    for line in (dict(loss=1.0, step=1), {'accuracy/top1': 50.0, 'step': 1}, {'accuracy/top1': 70.0, 'step': 2},
-                 {'accuracy/top1': 60.0, 'step': 3}):
-        file.write(json.dumps(line) + '\\n')
-''')
-    monkeypatch.setattr(runs, '_TRAIN', script)
-    return lambda name, config='c.py', **more: Run('KD', 7, Path(config), tmp_path / name, **more)
-
-
-def calls(run):
-    return (run.work_dir / 'calls').read_text().splitlines()
-
-
-def test_a_run_gives_its_last_and_best_accuracy_and_its_curve(fake_train):
-    result = train_run(fake_train('a'))
-    assert (result.method, result.seed, result.last_accuracy, result.best_accuracy) == ('KD', 7, 60.0, 70.0)
+def test_a_run_gives_its_last_and_best_accuracy_and_its_curve(fake_train, tmp_path):
+    result = train_run(run(tmp_path / 'a'))
+    assert (result.seed, result.last_accuracy, result.best_accuracy) == (7, 60.0, 70.0)
     assert result.curve == [(1, 50.0), (2, 70.0), (3, 60.0)]
+    assert result.seconds > 0
+    assert 'torch 2' in result.machine
 
 
-def test_seed_and_options_reach_the_command_line_and_an_interrupted_run_resumes(fake_train):
-    run = fake_train('a', options=('x.y=1', ))
-    train_run(run)
-    assert calls(run) == [f'c.py --work-dir {run.work_dir} --resume --cfg-options randomness.seed=7 x.y=1']
+def test_seed_and_options_reach_the_command_line_and_an_interrupted_run_resumes(fake_train, tmp_path):
+    one = run(tmp_path / 'a', options=('x.y=1', ))
+    train_run(one)
+    assert calls(one) == [f'c.py --work-dir {one.work_dir} --resume --cfg-options randomness.seed=7 x.y=1']
 
 
-def test_a_finished_run_is_read_and_not_repeated(fake_train):
-    run = fake_train('a')
-    first = train_run(run)
-    again = train_run(run)
-    assert len(calls(run)) == 1
-    assert json.dumps(first.__dict__) == json.dumps(again.__dict__)
+def test_a_finished_run_is_read_and_not_repeated(fake_train, tmp_path):
+    one = run(tmp_path / 'a')
+    assert finished(one) is None
+    first = train_run(one)
+    again = train_run(one)
+    assert len(calls(one)) == 1
+    assert json.dumps(first.__dict__) == json.dumps(again.__dict__) == json.dumps(finished(one).__dict__)
 
 
-def test_a_failed_run_is_named_with_its_log_and_does_not_stop_the_others(fake_train):
-    good, bad, seen = fake_train('good'), fake_train('bad', config='fails.py'), []
-    with pytest.raises(RunError, match=r'(?s)KD, seed 7 failed \(exit status 3\).*bad/train\.log.*the reason'):
-        train_all([bad, good], jobs=2, on_done=seen.append)
-    assert [type(result) for result in seen] == [Result]
-    assert not (bad.work_dir / 'result.json').exists()
+def test_the_time_of_a_run_that_was_interrupted_is_not_known(fake_train, tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a/epoch_1.pth').touch()
+    assert train_run(run(tmp_path / 'a')).seconds is None
 
 
-def test_results_come_in_the_order_of_the_runs(fake_train):
-    order = [fake_train(name) for name in 'abc']
-    assert len(train_all(order, jobs=3, on_done=lambda result: None)) == 3
+def test_a_result_of_other_settings_is_refused_and_kept(fake_train, tmp_path):
+    train_run(run(tmp_path / 'a', settings='old'))
+    changed = run(tmp_path / 'a', settings='new')
+    for attempt in (finished, train_run):
+        with pytest.raises(RunError, match=r'c, seed 7: .*/a was trained with other settings'):
+            attempt(changed)
+    assert finished(run(tmp_path / 'a', settings='old')).last_accuracy == 60.0
+
+
+def test_an_unfinished_run_of_other_settings_is_refused(fake_train, tmp_path):
+    with pytest.raises(RunError):
+        train_run(run(tmp_path / 'a', 'fails.py', settings='old'))
+    with pytest.raises(RunError, match='other settings'):
+        train_run(run(tmp_path / 'a', settings='new'))
+
+
+def test_two_processes_do_not_train_one_run(fake_train, tmp_path):
+    one = run(tmp_path / 'a')
+    one.work_dir.mkdir()
+    with (one.work_dir / '.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match='is being trained by another process'):
+            train_run(one)
+    assert not calls(one)
+    assert train_run(one)
+
+
+def test_a_failed_run_names_its_log_and_leaves_no_result(fake_train, tmp_path):
+    with pytest.raises(RunError, match=r'(?s)fails, seed 7 failed \(exit status 3\).*a/train\.log.*the reason'):
+        train_run(run(tmp_path / 'a', 'fails.py'))
+    assert not (tmp_path / 'a/result.json').exists()
 
 
 def test_the_curve_joins_all_starts_of_a_run(tmp_path):
     for start, steps in (('1', (1, 2)), ('2', (2, 3))):
         (tmp_path / start / 'vis_data').mkdir(parents=True)
         (tmp_path / start / 'vis_data/scalars.json').write_text(
-            ''.join(json.dumps({'accuracy/top1': 10 * step + int(start), 'step': step}) + '\n' for step in steps))
+            ''.join(json.dumps({'accuracy/top1': 10 * step + int(start), 'step': step}) + '\n' for step in steps)
+            + '{"accuracy/top1": 9')  # cut short by what ended the start
     assert accuracy_curve(tmp_path) == [(1, 11), (2, 22), (3, 32)]
+
+
+def test_the_current_epoch_is_the_last_that_was_logged_whole(tmp_path):
+    assert current_epoch(tmp_path) == 0
+    (tmp_path / '1/vis_data').mkdir(parents=True)
+    log = tmp_path / '1/vis_data/scalars.json'
+    log.write_text('{"loss": 1.0, "epoch": 3, "step": 9}\n{"accuracy/top1": 5.0, "step": 3}\n{"loss": 1.0, "ep')
+    assert current_epoch(tmp_path) == 3

@@ -71,7 +71,7 @@ def visits(cfg: Config) -> tuple[dict[KeyPath, Visit], list[str]]:
     for key, value in parts.items():
         if key not in runner_keys():
             continue
-        whole = _with_models(value, (key,), problems)
+        whole = with_models(value, (key,), problems)
         found.update({visit.path: visit for visit in walk(whole, scope, (key,), _untyped)})
     for path, name in _named_types(parts):
         if isinstance(name, str) and not find_type(name, scope):
@@ -86,8 +86,11 @@ def runner_keys() -> frozenset[str]:
     return frozenset(_ALSO_READ).union(*(accepted_keywords(each).names for each in runners)) - {'cfg'}
 
 
-def _with_models(value: Any, path: KeyPath, problems: list[str]) -> Any:
-    """``value`` with the model in place of each ``cfg_path``; what cannot be resolved becomes empty."""
+def with_models(value: Any, path: KeyPath, problems: list[str]) -> Any:
+    """A part of a config with the model in place of each ``cfg_path``.
+
+    What cannot be resolved becomes empty, and the reasons are added to ``problems``.
+    """
     if isinstance(value, Mapping):
         if isinstance(value.get('cfg_path'), str):
             try:
@@ -95,9 +98,9 @@ def _with_models(value: Any, path: KeyPath, problems: list[str]) -> Any:
             except ConfigError as error:
                 problems += str(error).split('\n')
                 return {}
-        return {key: _with_models(item, (*path, str(key)), problems) for key, item in value.items()}
+        return {key: with_models(item, (*path, str(key)), problems) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_with_models(item, (*path, str(index)), problems) for index, item in enumerate(value)]
+        return [with_models(item, (*path, str(index)), problems) for index, item in enumerate(value)]
     return value
 
 

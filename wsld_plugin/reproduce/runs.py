@@ -1,18 +1,22 @@
-"""Training runs in processes of their own: started side by side, resumed, never repeated."""
+"""Training runs in processes of their own: started, resumed, never repeated, never mistaken for another."""
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.engine.resume import newest_checkpoint
 from wsld_plugin.errors import RunError
+
+from .machine import machine
 
 _TRAIN = Path(__file__).parents[2] / 'tools/train.py'
 
@@ -22,101 +26,147 @@ class Run:
     """One call of ``tools/train.py``.
 
     Args:
-        method: the row of the table it counts for.
-        seed: of the initial weights and the order of the data.
         config: path of the config.
+        seed: of the initial weights, the order of the data and its augmentation.
         work_dir: its folder.
         options: what ``--cfg-options`` replaces, beside the seed.
+        needs: runs whose checkpoints it reads: its teachers'.
+        settings: a fingerprint of everything that it is made of; see :func:`train_run`.
+        epochs: how many it will have.
     """
 
-    method: str
-    seed: int
     config: Path
+    seed: int
     work_dir: Path
     options: tuple[str, ...] = ()
+    needs: tuple[Run, ...] = ()
+    settings: str = ''
+    epochs: int = 0
 
     def __str__(self) -> str:
-        return f'{self.method}, seed {self.seed}'
+        return f'{self.config.stem}, seed {self.seed}'
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run came to: accuracies in percent of the validation set, and its wall time."""
+    """What a finished run came to.
 
-    method: str
+    Accuracies are top-1 on the validation set in percent. ``seconds`` is its wall time, None where it was
+    interrupted on the way; ``machine`` is where it ran.
+    """
+
     seed: int
     last_accuracy: float
     best_accuracy: float
-    seconds: float
+    seconds: float | None
+    machine: str
     curve: list[tuple[int, float]] = field(default_factory=list)
 
 
-def train_run(run: Run) -> Result:
+def finished(run: Run) -> Result | None:
+    """The result of a run that is over; None where it is not.
+
+    Raises:
+        RunError: the folder holds a run of other settings.
+    """
+    _check_settings(run)
+    path = run.work_dir / 'result.json'
+    return Result(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def train_run(run: Run, threads: int = 1) -> Result:
     """Train in a new process, or read the result of a run that is finished; continue an interrupted one.
 
-    Its output goes to ``train.log`` in its folder. The process uses one thread, so that runs
-    side by side do not fight for the cores.
+    The output goes to ``train.log`` in the run's folder. The file ``settings`` there keeps the fingerprint of
+    what was trained, so that a result is never taken for that of a config that has changed since.
+
+    Args:
+        run: what to train.
+        threads: of the CPU, so that runs side by side do not fight for its cores.
 
     Raises:
-        RunError: the process failed or validated nothing.
+        RunError: the process failed or validated nothing; another process is at it; the folder holds a run of
+            other settings.
     """
-    finished = run.work_dir / 'result.json'
-    if finished.is_file():
-        return Result(**json.loads(finished.read_text()))
-    run.work_dir.mkdir(parents=True, exist_ok=True)
-    log = run.work_dir / 'train.log'
-    command = [sys.executable, str(_TRAIN), str(run.config), '--work-dir', str(run.work_dir), '--resume',
-               '--cfg-options', f'randomness.seed={run.seed}', *run.options]
-    start = time.perf_counter()
-    with log.open('a') as out:
-        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False,
-                              env={**os.environ, 'OMP_NUM_THREADS': '1'}).returncode
-    seconds = time.perf_counter() - start
-    curve = accuracy_curve(run.work_dir)
-    if code or not curve:
-        raise RunError(f'{run} failed (exit status {code}); its log is {log}:\n' + _tail(log))
-    accuracies = [accuracy for _, accuracy in curve]
-    result = Result(run.method, run.seed, accuracies[-1], max(accuracies), seconds, curve)
-    write_atomically(finished, json.dumps(asdict(result)).encode())
-    return result
-
-
-def train_all(runs: Iterable[Run], jobs: int, on_done: Callable[[Result], None]) -> list[Result]:
-    """Train runs that do not depend on each other, ``jobs`` at a time.
-
-    A failed run does not stop the others.
-
-    Returns:
-        Their results, in the order of the runs.
-
-    Raises:
-        RunError: when all are over, if any failed.
-    """
-    runs = list(runs)
-    results, errors = {}, []
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(train_run, run): run for run in runs}
-        for future in as_completed(futures):
-            try:
-                results[futures[future]] = future.result()
-            except RunError as error:
-                errors.append(str(error))
-            else:
-                on_done(future.result())
-    if errors:
-        raise RunError('\n'.join(errors))
-    return [results[run] for run in runs]
+    with _locked(run):
+        result = finished(run)
+        if result:
+            return result
+        write_atomically(run.work_dir / 'settings', run.settings.encode())
+        resumed = newest_checkpoint(run.work_dir) is not None
+        start = time.perf_counter()
+        code = _start(run, threads)
+        seconds = None if resumed else time.perf_counter() - start
+        curve = accuracy_curve(run.work_dir)
+        if code or not curve:
+            log = run.work_dir / 'train.log'
+            raise RunError(f'{run} failed (exit status {code}); its log is {log}:\n{_tail(log)}')
+        accuracies = [accuracy for _, accuracy in curve]
+        result = Result(run.seed, accuracies[-1], max(accuracies), seconds, machine(), curve)
+        write_atomically(run.work_dir / 'result.json', json.dumps(asdict(result)).encode())
+        return result
 
 
 def accuracy_curve(work_dir: Path) -> list[tuple[int, float]]:
     """(epoch, top-1 accuracy in percent) of every validation, over all starts of a run."""
     points = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in log.read_text().splitlines():
-            record = json.loads(line)
+        for record in _records(log):
             if 'accuracy/top1' in record:
                 points[int(record['step'])] = float(record['accuracy/top1'])
     return sorted(points.items())
+
+
+def current_epoch(work_dir: Path) -> int:
+    """The epoch, 1-based, that a run last logged; 0 where it has logged none."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    records = _records(logs[-1]) if logs else []
+    return next((int(record['epoch']) for record in reversed(records) if 'epoch' in record), 0)
+
+
+def _records(log: Path) -> list[dict]:
+    """What was logged, without a last line that is being written or was cut short."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line.endswith('}')]
+
+
+def _start(run: Run, threads: int) -> int:
+    command = [sys.executable, str(_TRAIN), str(run.config), '--work-dir', str(run.work_dir), '--resume',
+               '--cfg-options', f'randomness.seed={run.seed}', *run.options]
+    with (run.work_dir / 'train.log').open('a') as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
+                                   env={**os.environ, 'OMP_NUM_THREADS': str(threads)})
+        _PROCESSES.add(process)
+        try:
+            return process.wait()
+        finally:
+            _PROCESSES.discard(process)
+
+
+_PROCESSES: set[subprocess.Popen] = set()
+
+
+def stop_all() -> None:
+    """End every run that is being trained; each resumes from its last checkpoint when it is started again."""
+    for process in list(_PROCESSES):
+        process.terminate()
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[None]:
+    run.work_dir.mkdir(parents=True, exist_ok=True)
+    with (run.work_dir / '.lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f'{run} is being trained by another process in {run.work_dir}.') from None
+        yield
+
+
+def _check_settings(run: Run) -> None:
+    path = run.work_dir / 'settings'
+    if path.is_file() and path.read_text() != run.settings:
+        raise RunError(f'{run}: {run.work_dir} was trained with other settings than the config has now. Move the '
+                       'folder away, undo the change, or give another --work-dir.')
 
 
 def _tail(log: Path, lines: int = 8) -> str:

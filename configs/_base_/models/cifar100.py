@@ -1,0 +1,5 @@
+"""A classifier of CIFAR-100 that lacks its backbone, and with it the number of the head's ``in_channels``."""
+model = dict(
+    type='ImageClassifier',
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=100, loss=dict(type='CrossEntropyLoss'), topk=(1, 5)))

@@ -1,0 +1,8 @@
+"""ShuffleNetV2 alone on CIFAR-100, on the schedule of the teacher-free tables: 1,360,896 parameters.
+
+    python tools/train.py configs/baselines/shufflenet-v2_1xb128_cifar100.py
+
+Needs data/cifar100. Published: 70.34 (Yuan et al., best epoch). Not run here.
+"""
+_base_ = ['../_base_/models/cifar100.py', '../_base_/protocols/cifar100_bs128.py']
+model = dict(backbone=dict(type='wsld_plugin.CifarShuffleNetV2', variant='tf_kd'), head=dict(in_channels=1024))

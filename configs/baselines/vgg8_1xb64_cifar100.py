@@ -1,0 +1,8 @@
+"""vgg8 alone on CIFAR-100, on the schedule of the CRD tables: 3,965,028 parameters.
+
+    python tools/train.py configs/baselines/vgg8_1xb64_cifar100.py
+
+Needs data/cifar100. Published: 70.36 (Tian et al., CRD). Not run here.
+"""
+_base_ = ['../_base_/models/cifar100.py', '../_base_/protocols/cifar100_bs64.py']
+model = dict(backbone=dict(type='wsld_plugin.CifarVGG', depth=8), head=dict(in_channels=512))

@@ -1,0 +1,8 @@
+"""WRN-40-2 alone on CIFAR-100, on the schedule of the CRD tables: 2,255,156 parameters.
+
+    python tools/train.py configs/baselines/wrn-40-2_1xb64_cifar100.py
+
+Needs data/cifar100. Published: 75.61 (Tian et al., CRD). Not run here.
+"""
+_base_ = ['../_base_/models/cifar100.py', '../_base_/protocols/cifar100_bs64.py']
+model = dict(backbone=dict(type='wsld_plugin.WideResNet', depth=40, widen_factor=2), head=dict(in_channels=128))

@@ -1,0 +1,12 @@
+"""resnet56 → resnet20 on CIFAR-100 with KD.
+
+    python tools/train.py configs/kd/kd_resnet56_resnet20_1xb64_cifar100.py
+
+Needs the teacher of configs/baselines/resnet56_1xb64_cifar100.py.
+Published: 70.66 (Tian et al., CRD), alone 69.06. Not run here.
+"""
+_base_ = ['../_base_/methods/kd_crd.py', '../_base_/protocols/cifar100_bs64.py']
+model = dict(
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/resnet20_1xb64_cifar100.py'),
+    teacher=dict(cfg_path='{{ fileDirname }}/../baselines/resnet56_1xb64_cifar100.py'),
+    teacher_ckpt='work_dirs/resnet56_1xb64_cifar100/model_last.pth')

@@ -1,0 +1,12 @@
+"""A poorly trained wide ResNet-18 → one a quarter as wide, on 100 handwritten digits: De-KD.
+
+    python tools/train.py configs/baselines/resnet18-w32-poor_digits.py
+    python tools/train.py configs/tf_kd/de-kd_resnet18-w32-poor_resnet18-w8_digits.py
+
+The first command trains the teacher. The loss is that of plain KD.
+"""
+_base_ = '../kd/kd_resnet18-w32_resnet18-w8_digits.py'
+model = dict(
+    teacher=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18-w32-poor_digits.py'),
+    teacher_ckpt='work_dirs/resnet18-w32-poor_digits/model_last.pth')
+optim_wrapper = dict(optimizer=dict(lr=0.1))

@@ -1,0 +1,17 @@
+"""A small ResNet on 100 handwritten digits with label smoothing.
+
+    python tools/train.py configs/tf_kd/lsr_resnet18-w8_digits.py
+
+Needs nothing: scikit-learn ships the images.
+"""
+_base_ = [
+    '../_base_/datasets/digits.py',
+    '../_base_/schedules/digits.py',
+    '../_base_/methods/label_smoothing.py',
+    '../_base_/digits_runtime.py',
+]
+model = dict(
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18-w8_digits.py'),
+    teacher=dict(num_classes=10))
+train_dataloader = dict(dataset=dict(num_samples=100))
+optim_wrapper = dict(optimizer=dict(lr=0.4))

@@ -1,0 +1,12 @@
+"""A small ResNet on 100 handwritten digits, taught by its equal that was trained alone before: Tf-KD_self.
+
+    python tools/train.py configs/baselines/resnet18-w8_digits.py
+    python tools/train.py configs/tf_kd/tf-kd-self_resnet18-w8_digits.py
+
+The first command trains the teacher. The loss is that of plain KD.
+"""
+_base_ = '../kd/kd_resnet18-w32_resnet18-w8_digits.py'
+model = dict(
+    teacher=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18-w8_digits.py'),
+    teacher_ckpt='work_dirs/resnet18-w8_digits/model_last.pth')
+optim_wrapper = dict(optimizer=dict(lr=0.1))

@@ -1,0 +1,14 @@
+"""ShuffleNetV2 on CIFAR-100 with Tf-KD_self, the authors' code: its teacher is its equal.
+
+    python tools/train.py configs/tf_kd/tf-kd-self_shufflenet-v2_1xb128_cifar100.py
+
+Needs the teacher of configs/baselines/shufflenet-v2_1xb128_cifar100.py.
+Published: 72.23 (best epoch), alone 70.34. Not run here.
+"""
+_base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs128.py']
+model = dict(
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/shufflenet-v2_1xb128_cifar100.py'),
+    teacher=dict(cfg_path='{{ fileDirname }}/../baselines/shufflenet-v2_1xb128_cifar100.py'),
+    teacher_ckpt='work_dirs/shufflenet-v2_1xb128_cifar100/model_last.pth',
+    hard_weight=0.05,
+    distiller=dict(distill_losses=dict(loss_kd=dict(tau=20.0, loss_weight=0.95, multiplier=1.0))))

@@ -1,0 +1,13 @@
+"""WRN-40-2 → ShuffleNetV1 on CIFAR-100 with WSLD.
+
+    python tools/train.py configs/wsld/wsld_wrn-40-2_shufflenet-v1_1xb64_cifar100.py
+
+Needs the teacher of configs/baselines/wrn-40-2_1xb64_cifar100.py.
+Published: not verified; alone 70.50. Not run here.
+"""
+_base_ = ['../_base_/methods/wsld_cifar100.py', '../_base_/protocols/cifar100_bs64.py']
+model = dict(
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/shufflenet-v1_1xb64_cifar100.py'),
+    teacher=dict(cfg_path='{{ fileDirname }}/../baselines/wrn-40-2_1xb64_cifar100.py'),
+    teacher_ckpt='work_dirs/wrn-40-2_1xb64_cifar100/model_last.pth')
+optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -1,0 +1,12 @@
+"""WRN-40-2 → WRN-16-2 on CIFAR-100 with WSLD.
+
+    python tools/train.py configs/wsld/wsld_wrn-40-2_wrn-16-2_1xb64_cifar100.py
+
+Needs the teacher of configs/baselines/wrn-40-2_1xb64_cifar100.py.
+Published: not verified; alone 73.26. Not run here.
+"""
+_base_ = ['../_base_/methods/wsld_cifar100.py', '../_base_/protocols/cifar100_bs64.py']
+model = dict(
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/wrn-16-2_1xb64_cifar100.py'),
+    teacher=dict(cfg_path='{{ fileDirname }}/../baselines/wrn-40-2_1xb64_cifar100.py'),
+    teacher_ckpt='work_dirs/wrn-40-2_1xb64_cifar100/model_last.pth')

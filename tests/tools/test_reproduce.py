@@ -1,0 +1,103 @@
+import contextlib
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from processes import run as run_tool
+from processes import start, tool
+
+from wsld_plugin.engine.cli import options_from
+from wsld_plugin.reproduce.plan import load_plan
+from wsld_plugin.reproduce.runs import accuracy_curve
+
+SHORT = ('--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1')
+DIGITS = 'configs/reproduce/digits.py'
+
+
+def reproduce(work_dir, *arguments, **options):
+    return tool('reproduce.py', DIGITS, '--work-dir', work_dir, *arguments, *SHORT, **options)
+
+
+def files_of_runs(work_dir):
+    return {path: path.stat().st_mtime_ns for path in work_dir.glob('*/**/*') if path.is_file()}
+
+
+def folder_of(work_dir, name):
+    plan = load_plan(DIGITS, seeds=[0], options=options_from(list(SHORT[1:])))
+    return next(run.work_dir for runs in plan.runs(work_dir).values() for run in runs if run.config.stem == name)
+
+
+def test_a_second_call_repeats_nothing_and_prints_the_same_table(tmp_path):
+    arguments = ('--seeds', 0, '--methods', 'KD', 'Tf-KD_reg')
+    first = reproduce(tmp_path, *arguments).stdout
+    before = files_of_runs(tmp_path)
+    again = reproduce(tmp_path, *arguments).stdout
+    assert files_of_runs(tmp_path) == before
+    assert again.split('\n\n')[-3:] == first.split('\n\n')[-3:]
+
+    report = json.loads((tmp_path / 'digits.json').read_text())
+    assert [(line['method'], line['n']) for line in report['lines']] == [('KD', 1), ('Tf-KD_reg', 1)]
+    assert all(0 <= line['last']['mean'] <= line['best']['mean'] <= 100 for line in report['lines'])
+    assert '| small student | KD ' in (tmp_path / 'digits.md').read_text()
+    assert (tmp_path / 'digits.png').read_bytes().startswith(b'\x89PNG')
+    assert len(list(tmp_path.glob('*/seed0/result.json'))) == 3  # KD's teacher too
+
+
+def test_a_failed_run_is_named_and_the_table_has_the_others(tmp_path):
+    arguments = ('--seeds', 0, '--methods', 'label smoothing', 'Tf-KD_reg')
+    assert reproduce(tmp_path, *arguments, '--report-only').stdout.count('not run') == 4
+    folder = folder_of(tmp_path, 'lsr_resnet18-w8_digits')
+    folder.mkdir(parents=True)
+    (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
+    (folder / 'epoch_1.pth').write_bytes(b'no checkpoint')
+    done = reproduce(tmp_path, *arguments, check=False)
+    assert done.returncode == 1
+    assert 'lsr_resnet18-w8_digits, seed 0 failed' in done.stderr
+    assert 'train.log' in done.stderr
+    lines = json.loads((tmp_path / 'digits.json').read_text())['lines']
+    assert {line['method']: line['n'] for line in lines} == {'Tf-KD_reg': 1, 'label smoothing': 0}
+
+
+
+def test_an_interrupted_table_goes_on_where_it_was(tmp_path):
+    command = ('tools/reproduce.py', DIGITS, '--work-dir', tmp_path, '--seeds', 0, '--rows', 'small student',
+               '--methods', 'student alone', '--cfg-options', 'train_cfg.max_epochs=80', 'train_cfg.val_interval=1',
+               'default_hooks.checkpoint.interval=1')
+    process = start(sys.executable, *command)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob('*/seed0/epoch_[3-9].pth')) and time.monotonic() < deadline:
+        time.sleep(.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    run, = tmp_path.glob('*/seed0')
+    assert not (run / 'result.json').exists()
+    assert not _processes_with(str(run))
+
+    reached = accuracy_curve(run)[-1][0]
+    run_tool(sys.executable, *command)
+    result = json.loads((run / 'result.json').read_text())
+    assert [epoch for epoch, _ in result['curve']] == list(range(1, 81))
+    second = sorted(run.glob('*/vis_data/scalars.json'))[-1].read_text().splitlines()
+    assert json.loads(second[0])['step'] >= reached  # what was trained was not trained again
+
+
+def _processes_with(argument):
+    commands = []
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        with contextlib.suppress(OSError):  # it has just ended
+            commands.append(path.read_text())
+    return [command for command in commands if argument in command]
+
+
+@pytest.mark.slow
+def test_soft_labels_help_a_student_of_few_labels(tmp_path):
+    tool('reproduce.py', DIGITS, '--work-dir', tmp_path, '--rows', 'small student', '--methods', 'teacher',
+         'student alone', 'KD', 'WSLD')
+    lines = json.loads((tmp_path / 'digits.json').read_text())['lines']
+    accuracy = {line['method']: line['last']['mean'] for line in lines}
+    for method in ('KD', 'WSLD'):
+        assert accuracy['student alone'] < accuracy[method] < accuracy['teacher']

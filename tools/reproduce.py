@@ -1,0 +1,47 @@
+#!/usr/bin/env python
+"""Fill the table of a plan: train what is missing, over seeds, and set it beside the published figures."""
+import argparse
+import os
+import signal
+from pathlib import Path
+
+import _arguments  # noqa: F401  (makes the package importable without an install)
+
+
+def parse_args(argv=None):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('plan', help='a file such as configs/reproduce/digits.py')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'),
+                        help='folder of all runs and tables [work_dirs/reproduce]')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='runs side by side [one a core]')
+    parser.add_argument('--seeds', type=int, nargs='+', metavar='SEED', help="in place of the plan's")
+    parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows of the table')
+    parser.add_argument('--methods', nargs='+', metavar='METHOD', help='only these, and the teachers they need')
+    parser.add_argument('--report-only', action='store_true', help='train nothing; write what is finished')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
+                        help='replace settings of every config, such as train_cfg.max_epochs=2')
+    args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error('--jobs must be at least 1')
+    return args
+
+
+def main(argv=None):
+    """Parse, load the plan, train and report."""
+    args = parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # either ends the runs in order
+    from wsld_plugin.engine.cli import options_from, stop_with_reason
+    with stop_with_reason():
+        from wsld_plugin.reproduce.plan import load_plan
+        from wsld_plugin.reproduce.table import reproduce, write_report
+        plan = load_plan(args.plan, seeds=args.seeds, rows=args.rows, methods=args.methods,
+                         options=options_from(args.cfg_options))
+        if args.report_only:
+            write_report(plan, args.work_dir, plan.runs(args.work_dir, check_files=False))
+        else:
+            reproduce(plan, args.work_dir, args.jobs)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,147 @@
+"""Plans: which configs, over which seeds, make a table, and what was published for each of its cells."""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsld_plugin.config.files import read_config
+from wsld_plugin.config.paths import find_config
+from wsld_plugin.errors import ConfigError, did_you_mean
+
+from .expand import Expansion
+from .runs import Run
+
+_KEYS = {'title', 'seeds', 'report', 'options', 'rows'}
+_CELL_KEYS = {'method', 'config', 'options', 'published', 'source'}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method in one row of a table: the config that trains it, and what others report."""
+
+    row: str
+    method: str
+    config: Path
+    options: tuple[tuple[str, Any], ...] = ()
+    published: float | None = None
+    source: str = ''
+
+    def __str__(self) -> str:
+        return f'{self.row}: {self.method}'
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table that is to be filled.
+
+    Args:
+        name: of the plan's file.
+        title: what the table is about.
+        seeds: of every cell.
+        report: which accuracy the published figures are: of the ``'last'`` or the ``'best'`` epoch.
+        options: what replaces settings of every config, teachers' included; dotted keys.
+        cells: row by row.
+    """
+
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    report: str
+    options: tuple[tuple[str, Any], ...]
+    cells: tuple[Cell, ...]
+
+    def runs(self, work_dir: Path, check_files: bool = True) -> dict[Cell, list[Run]]:
+        """The runs of every cell, one a seed. Their teachers' runs are what they need.
+
+        A checkpoint that a config expects at ``work_dirs/<name>/…`` is trained from the config of that name,
+        with the same seed. Runs of equal config, options and seed are one, whatever their cells and plans.
+
+        Args:
+            work_dir: the folder that holds a folder for each run.
+            check_files: whether data and checkpoints that no config trains must be there.
+
+        Raises:
+            ConfigError: a config that does not exist or asks for what does not exist; a missing file.
+        """
+        expand = Expansion(work_dir, dict(self.options), check_files)
+        return {cell: [expand.run(cell.config, dict(cell.options), seed) for seed in self.seeds]
+                for cell in self.cells}
+
+
+def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Iterable[str] | None = None,
+              methods: Iterable[str] | None = None, options: Mapping[str, Any] | None = None) -> Plan:
+    """Read a plan: a Python config with ``title``, ``seeds``, ``report``, ``options`` and ``rows``.
+
+    Args:
+        path: the plan's file. The configs in it are named relative to its folder.
+        seeds: in place of the plan's.
+        rows: of the plan's rows only these.
+        methods: of the plan's methods only these.
+        options: beside the plan's own, for shorter runs.
+
+    Raises:
+        ConfigError: an unknown key, row, method or config; a seed, row or method twice; nothing to do.
+    """
+    path = find_config(path)
+    cfg = read_config(path)
+    _check_keys(cfg, f'{path}: a plan')
+    if not cfg.get('rows'):
+        raise ConfigError(f'{path} is no plan: it has no rows.')
+    report = cfg.get('report', 'last')
+    if report not in ('last', 'best'):
+        raise ConfigError(f"{path}: report={report!r}, expected 'last' or 'best'.")
+    seeds = tuple(cfg.get('seeds', ()) if seeds is None else seeds)
+    for seed in seeds:
+        if not isinstance(seed, int):
+            raise ConfigError(f'{path}: seed {seed!r} is no number.')
+    _check_once(seeds, f'{path}: seed')
+    for number, row in enumerate(cfg.rows):
+        _check_has(row, ('name', 'cells'), f'{path}: row {number}')
+    _check_once([row['name'] for row in cfg.rows], f'{path}: row')
+    cells = [cell for row in cfg.rows for cell in _cells(path, row)]
+    for chosen, known, what in ((rows, [cell.row for cell in cells], 'row'),
+                                (methods, [cell.method for cell in cells], 'method')):
+        _check_known(chosen, known, f'{path}: {what}')
+    cells = [cell for cell in cells if (rows is None or cell.row in rows)
+             and (methods is None or cell.method in methods)]
+    if not cells or not seeds:
+        raise ConfigError(f'{path}: nothing is to be done: {len(cells)} cells, {len(seeds)} seeds.')
+    return Plan(path.stem, cfg.get('title', path.stem), seeds, report,
+                tuple({**cfg.get('options', {}), **(options or {})}.items()), tuple(cells))
+
+
+def _cells(path: Path, row: Mapping[str, Any]) -> Iterator[Cell]:
+    for cell in row['cells']:
+        _check_keys(cell, f'{path}, row {row["name"]!r}: a cell', _CELL_KEYS)
+        _check_has(cell, ('method', 'config'), f'{path}, row {row["name"]!r}: a cell')
+        config = find_config(cell['config'], relative_to=path.parent).resolve()
+        yield Cell(row['name'], cell['method'], config, tuple(cell.get('options', {}).items()),
+                   cell.get('published'), cell.get('source', ''))
+    _check_once([cell['method'] for cell in row['cells']], f'{path}, row {row["name"]!r}: method')
+
+
+def _check_keys(given: Iterable[str], what: str, known: Collection[str] = _KEYS) -> None:
+    for key in given:
+        if key not in known and not key.startswith('_'):  # a plan may have variables of its own
+            raise ConfigError(f'{what} takes no {key!r}.{did_you_mean(key, known)}')
+
+
+def _check_has(given: Mapping[str, Any], keys: tuple[str, str], what: str) -> None:
+    if not all(given.get(key) for key in keys):
+        raise ConfigError(f'{what} needs a {keys[0]} and {"cells" if keys[1] == "cells" else "a " + keys[1]}.')
+
+
+def _check_once(values: Iterable[Any], what: str) -> None:
+    values = list(values)
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise ConfigError(f'{what} {twice!r} is there twice.')
+
+
+def _check_known(chosen: Iterable[str] | None, known: list[str], what: str) -> None:
+    for name in chosen or ():
+        if name not in known:
+            raise ConfigError(f'{what} {name!r} is not there; it has {", ".join(dict.fromkeys(known))}.'
+                              + did_you_mean(name, known))

@@ -1,0 +1,66 @@
+"""Filling a paper's table: train what is missing, then write what came out beside what was published."""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.errors import RunError
+
+from .plan import Cell, Plan
+from .pool import train_all, with_needs
+from .progress import Progress
+from .report import Line, as_json, machines, markdown_table, summarise
+from .runs import Result, Run, finished
+
+
+def reproduce(plan: Plan, work_dir: Path, jobs: int) -> list[Line]:
+    """Train what a plan lacks and write its table.
+
+    Runs lie in ``<work_dir>/<config>/seed<n>/``, shared by all plans; a finished one is not repeated, an
+    interrupted one goes on. The table is written to ``<work_dir>/<plan>.md``, ``.json`` and ``.png`` also when
+    runs failed, with what is there.
+
+    Args:
+        plan: what is wanted.
+        work_dir: the folder of all runs.
+        jobs: runs side by side, ≥ 1.
+
+    Returns:
+        The lines of the table.
+
+    Raises:
+        ConfigError: before anything is trained, for whatever the plan's configs get wrong.
+        RunError: when all is over, if runs failed.
+    """
+    runs = plan.runs(work_dir)
+    # seed by seed, so that what is finished early is a whole table of few seeds
+    wanted = list(dict.fromkeys(run for of_seed in zip(*runs.values(), strict=True) for run in of_seed))
+    missing = [run for run in wanted if not finished(run)]
+    errors = []
+    if missing:
+        progress = Progress(len(with_needs(missing)))
+        print(f'{plan.title}\n{len(wanted) - len(missing)} of {len(wanted)} runs are there; training the others and '
+              f'what they need in {work_dir}, {jobs} at a time.', flush=True)
+        outcomes = train_all(missing, jobs, progress.ended, progress.waiting)
+        errors = [str(outcome) for outcome in outcomes.values() if isinstance(outcome, Exception)]
+    lines = write_report(plan, work_dir, runs)
+    if errors:
+        raise RunError(f'{len(errors)} runs failed:\n' + '\n'.join(errors))
+    return lines
+
+
+def write_report(plan: Plan, work_dir: Path, runs: Mapping[Cell, Sequence[Run]]) -> list[Line]:
+    """Write the table of what is finished; see :func:`reproduce`."""
+    from .plot import plot_lines  # matplotlib is not needed to train
+    results: dict[Cell, list[Result | None]] = {cell: [finished(run) for run in of_cell]
+                                                for cell, of_cell in runs.items()}
+    lines = summarise(results)
+    text = f'{plan.title}\n\n{markdown_table(lines, plan.report)}\n\n' + '\n'.join(machines(results))
+    base = work_dir / plan.name
+    write_atomically(base.with_suffix('.md'), (text + '\n').encode())
+    write_atomically(base.with_suffix('.json'), (json.dumps(as_json(plan, lines, results), indent=1) + '\n').encode())
+    plot_lines(base.with_suffix('.png'), lines, plan.title, plan.report)
+    print(f'\n{text}\n\nWritten: {base}.md, {base}.json, {base}.png')
+    return lines

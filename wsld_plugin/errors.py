@@ -1,8 +1,9 @@
 """Errors that say what was given, what was expected and what to do."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -40,3 +41,21 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     guess = nearest(name, known)
     return f' Did you mean {guess!r}?' if guess else ''
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
+    """Raise :class:`ConfigError` unless ``value`` is one of ``choices``; the message names the nearest.
+
+    Args:
+        name: what the value is called where it was set.
+        value: what was given.
+        choices: what may be given: names or numbers.
+    """
+    if value in choices:
+        return
+    hint = ''
+    if isinstance(value, str):
+        hint = did_you_mean(value, map(str, choices))
+    elif isinstance(value, (int, float)) and all(isinstance(choice, (int, float)) for choice in choices):
+        hint = f' The nearest is {min(choices, key=lambda choice: abs(choice - value))!r}.'
+    raise ConfigError(f'{name}={value!r}, expected one of {", ".join(map(repr, choices))}.{hint}')

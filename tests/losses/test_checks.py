@@ -121,7 +121,7 @@ def test_loss_weight_must_be_a_finite_number(module, loss_weight):
     (dict(student_tau='1'), "student_tau is '1'"),
     (dict(tau_squared='False'), "tau_squared is 'False', but True or False is expected"),
     (dict(tau_squared=1), 'tau_squared is 1,'),
-    (dict(mean_over='element'), "'samples', 'elements' is expected. Did you mean 'elements'?"),
+    (dict(mean_over='element'), "expected one of 'samples', 'elements'. Did you mean 'elements'?"),
     (dict(multiplier=math.inf), 'multiplier is inf, but a finite number'),
 ])
 def test_factors_of_kd_that_make_no_sense_are_refused(settings, message):
@@ -136,9 +136,9 @@ def test_student_temperature_is_checked_in_every_call():
 
 @pytest.mark.parametrize('call', [lambda r: kd(S, S, reduction=r), lambda r: wsld(S, S, Y, reduction=r)])
 def test_unknown_reduction_names_the_nearest(call):
-    with fails(ConfigError, "one of 'mean', 'sum', 'none' is expected. Did you mean 'mean'?"):
+    with fails(ConfigError, "expected one of 'mean', 'sum', 'none'. Did you mean 'mean'?"):
         call('meen')
-    with fails(ConfigError, 'reduction is None'):
+    with fails(ConfigError, 'reduction=None, expected'):
         call(None)
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.models.stages import StagedBackbone, blocks_per_stage, check_choice, conv_bn
+from wsld_plugin.models.stages import StagedBackbone, blocks_per_stage, conv_bn
 
 
 def test_stages_run_in_order_and_those_asked_for_are_returned():
@@ -38,12 +38,3 @@ def test_depths_are_a_multiple_and_a_rest(per_block, others):
 def test_what_is_no_number_is_no_depth(depth):
     with pytest.raises(ConfigError, match=r'expected 6n \+ 4: 10, 16, 22 and so on\.$'):
         blocks_per_stage(depth, 6, 4)
-
-
-@pytest.mark.parametrize(('value', 'choices', 'end'), [
-    (9, (8, 11), r'8, 11\. The nearest is 8\.'), ('9', (8, 11), r'8, 11\.'), (None, (8, 11), r'8, 11\.'),
-    ('Dog', ('dog', 'cat'), r"'dog', 'cat'\. Did you mean 'dog'\?"), (1, ('dog', 'cat'), r"'dog', 'cat'\.")])
-def test_a_refused_choice_names_all_and_the_nearest(value, choices, end):
-    check_choice('pet', choices[0], choices)
-    with pytest.raises(ConfigError, match=f'pet={value!r}, expected one of {end}$'):
-        check_choice('pet', value, choices)

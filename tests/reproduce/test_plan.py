@@ -62,7 +62,7 @@ def test_a_plan_may_have_variables_and_functions_of_its_own(write):
     (ONE.replace('kd.py', 'kt.py'), r"kt\.py does not exist\. Did you mean 'kd\.py'"),
     (ONE.replace("method='KD', ", ''), "row 'a': a cell needs a method and a config"),
     (ONE.replace("name='a', ", ''), 'row 0 needs a name and cells'),
-    (f"{ONE}report = 'lats'\n", "report='lats', expected 'last' or 'best'"),
+    (f"{ONE}report = 'lats'\n", "report='lats', expected one of 'last', 'best'"),
     (ONE.replace('[0, 1]', '[]'), 'nothing is to be done: 1 cells, 0 seeds'),
     (ONE.replace('[0, 1]', "['0']"), "seed '0' is no number"),
 ])

@@ -226,7 +226,7 @@ def test_members_that_do_not_fit_are_refused_by_their_index(members, message):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    with pytest.raises(ConfigError, match=r"average is 'logit', but one of.*Did you mean 'logits'"):
+    with pytest.raises(ConfigError, match=r"average='logit', expected one of.*Did you mean 'logits'"):
         EnsembleTeacher([dict_member()], average='logit')
     with pytest.raises(NotImplementedError, match="mode='predict'"):
         EnsembleTeacher([dict_member()])(images(), mode='predict')

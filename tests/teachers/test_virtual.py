@@ -185,7 +185,7 @@ def test_no_device_is_waited_for(form):
     (dict(correct_prob=0), 'correct_prob is 0'),
     (dict(correct_prob=math.nan), 'correct_prob is nan'),
     (dict(correct_prob='unifrom'), "Did you mean 'uniform'?"),
-    (dict(logits='log_probs'), "logits is 'log_probs', but one of 'log_prob', 'prob' is expected. Did you mean"),
+    (dict(logits='log_probs'), "logits='log_probs', expected one of 'log_prob', 'prob'. Did you mean"),
 ])
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ConfigError, match=re.escape(message)):

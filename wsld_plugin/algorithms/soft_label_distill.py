@@ -13,7 +13,7 @@ from mmrazor.models.utils import add_prefix
 from torch import nn
 
 from wsld_plugin.connectors import LogitConnector
-from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
 from wsld_plugin.models.build import build_model, resolve_model_cfg
 from wsld_plugin.models.checkpoint import load_classifier
 from wsld_plugin.models.student import student_model_cfg
@@ -210,9 +210,7 @@ def _check_arguments(teacher_ckpt: str | bool | None, teacher_bn: str, hard_weig
                           'URL, or teacher_ckpt=False to learn from the teacher as it is initialised. An '
                           'EnsembleTeacher, whose members each name their checkpoint, and a VirtualTeacher, which '
                           'has no weights, need teacher_ckpt=False.')
-    if teacher_bn not in BN_MODES:
-        raise ConfigError(f'teacher_bn={teacher_bn!r}, expected one of {", ".join(BN_MODES)}.'
-                          + did_you_mean(str(teacher_bn), BN_MODES))
+    check_choice('teacher_bn', teacher_bn, BN_MODES)
     if not hard_weight >= 0:
         raise ConfigError(f'hard_weight={hard_weight!r}, expected a number ≥ 0.')
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
-from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.errors import ConfigError, check_choice
 from wsld_plugin.registry import DATASETS
 
 _SPLITS = ('train', 'test')
@@ -34,9 +34,7 @@ class Digits(BaseDataset):
     METAINFO = {'classes': tuple(str(digit) for digit in range(10))}
 
     def __init__(self, split: str = 'train', num_samples: int | None = None, **kwargs: Any) -> None:
-        if split not in _SPLITS:
-            raise ConfigError(f'Digits(split={split!r}), expected one of {", ".join(_SPLITS)}.'
-                              + did_you_mean(str(split), _SPLITS))
+        check_choice('Digits: split', split, _SPLITS)
         self.split = split
         self.num_samples = num_samples
         kwargs.setdefault('ann_file', '')

@@ -6,13 +6,12 @@ CPU; on a GPU an assertion is queued behind the step, so that no step waits for 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from numbers import Real
 
 import torch
 from torch import Tensor
 
-from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.errors import ConfigError, check_choice
 
 REDUCTIONS = ('mean', 'sum', 'none')
 
@@ -32,13 +31,6 @@ def check_loss_weight(loss_weight: float, name: str = 'loss_weight') -> None:
         raise ConfigError(f'{name} is {loss_weight!r}, but a finite number is expected, such as 2.5.')
 
 
-def check_choice(value: str, choices: Sequence[str], name: str) -> None:
-    """Raise :class:`ConfigError` unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise ConfigError(f'{name} is {value!r}, but one of {", ".join(map(repr, choices))} '
-                          f'is expected.{did_you_mean(str(value), choices)}')
-
-
 def check_flag(value: bool, name: str) -> None:
     """Raise :class:`ConfigError` unless ``value`` is True or False: text such as ``'False'`` would count as True."""
     if not isinstance(value, bool):
@@ -47,7 +39,7 @@ def check_flag(value: bool, name: str) -> None:
 
 def check_reduction(reduction: str) -> None:
     """Raise :class:`ConfigError` unless ``reduction`` is one of ``REDUCTIONS``."""
-    check_choice(reduction, REDUCTIONS, 'reduction')
+    check_choice('reduction', reduction, REDUCTIONS)
 
 
 def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from wsld_plugin.errors import check_choice
 from wsld_plugin.registry import MODELS
 
 from . import functional
-from .checks import check_choice, check_flag, check_loss_weight, check_tau
+from .checks import check_flag, check_loss_weight, check_tau
 
 MEANS = ('samples', 'elements')
 
@@ -42,7 +43,7 @@ class KD(nn.Module):
         if student_tau is not None:
             check_tau(student_tau, 'student_tau')
         check_flag(tau_squared, 'tau_squared')
-        check_choice(mean_over, MEANS, 'mean_over')
+        check_choice('mean_over', mean_over, MEANS)
         check_loss_weight(multiplier, 'multiplier')
         self.tau = tau
         self.loss_weight = loss_weight

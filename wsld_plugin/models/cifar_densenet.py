@@ -7,9 +7,10 @@ from typing import Any
 from mmpretrain.models.backbones import DenseNet
 from torch import nn
 
+from wsld_plugin.errors import check_choice
 from wsld_plugin.registry import MODELS
 
-from .stages import check_choice, check_out_indices
+from .stages import check_out_indices
 
 
 @MODELS.register_module()

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from wsld_plugin.errors import ConfigError
+from wsld_plugin.errors import ConfigError, check_choice
 from wsld_plugin.registry import MODELS
 
-from .stages import KAIMING, StagedBackbone, check_choice, conv_bn
+from .stages import KAIMING, StagedBackbone, conv_bn
 
 # channels and blocks of each stage: table 2 of the paper
 CHANNELS = (16, 24, 32, 64, 96, 160, 320)

@@ -7,7 +7,7 @@ from typing import Any
 from mmpretrain.models.backbones import ResNet_CIFAR
 from mmpretrain.models.backbones.resnet import BasicBlock
 
-from wsld_plugin.errors import ConfigError
+from wsld_plugin.errors import check_choice
 from wsld_plugin.registry import MODELS
 
 DEPTHS = (8, 14, 20, 32, 44, 56, 110)
@@ -45,8 +45,7 @@ class CifarResNet(ResNet_CIFAR):
                  out_indices: Sequence[int] = (2,),
                  zero_init_residual: bool = False,
                  **kwargs: Any) -> None:
-        if depth not in DEPTHS:
-            raise ConfigError(f'depth={depth!r}, expected one of {", ".join(map(str, DEPTHS))}.')
+        check_choice('depth', depth, DEPTHS)
         super().__init__(depth, stem_channels=stem_channels, base_channels=base_channels, num_stages=3,
                          strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=out_indices,
                          zero_init_residual=zero_init_residual, **kwargs)

@@ -8,9 +8,10 @@ import torch
 from mmpretrain.models.utils import channel_shuffle
 from torch import nn
 
+from wsld_plugin.errors import check_choice
 from wsld_plugin.registry import MODELS
 
-from .stages import StagedBackbone, check_choice, conv_bn
+from .stages import StagedBackbone, conv_bn
 
 # channels of the stages by width: table 5 of the paper
 CHANNELS = {0.5: (48, 96, 192, 1024), 1.0: (116, 232, 464, 1024),

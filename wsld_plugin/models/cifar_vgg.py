@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from wsld_plugin.errors import check_choice
 from wsld_plugin.registry import MODELS
 
-from .stages import KAIMING, StagedBackbone, check_choice, conv_bn
+from .stages import KAIMING, StagedBackbone, conv_bn
 
 WIDTHS = (64, 128, 256, 512, 512)
 POOLED = (False, True, True, True, False)  # whether max-pooling stands before the stage

@@ -1,14 +1,14 @@
 """What the networks for images of 32 pixels share: a stem, stages, and the checks of their arguments."""
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import nn
 
-from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.errors import ConfigError
 
 #: Normal with variance 2 / (outputs · kernel area), biases 0: the start that most of the tables' code gives.
 KAIMING = (dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer='_BatchNorm'))
@@ -67,18 +67,6 @@ def check_out_indices(out_indices: Sequence[int], stages: int) -> None:
     """Refuse stages that a network does not have."""
     if not out_indices or not set(out_indices) <= set(range(stages)):
         raise ConfigError(f'out_indices={tuple(out_indices)}, expected stages 0 to {stages - 1}.')
-
-
-def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
-    """Refuse a value that is not among the choices, and name the nearest."""
-    if value in choices:
-        return
-    hint = ''
-    if isinstance(value, str):
-        hint = did_you_mean(value, map(str, choices))
-    elif isinstance(value, (int, float)) and all(isinstance(choice, (int, float)) for choice in choices):
-        hint = f' The nearest is {min(choices, key=lambda choice: abs(choice - value))!r}.'
-    raise ConfigError(f'{name}={value!r}, expected one of {", ".join(map(repr, choices))}.{hint}')
 
 
 def blocks_per_stage(depth: int, per_block: int, others: int) -> int:

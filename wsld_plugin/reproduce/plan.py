@@ -8,7 +8,7 @@ from typing import Any
 
 from wsld_plugin.config.files import read_config
 from wsld_plugin.config.paths import find_config
-from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
 
 from .expand import Expansion
 from .runs import Run
@@ -90,8 +90,7 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
     if not cfg.get('rows'):
         raise ConfigError(f'{path} is no plan: it has no rows.')
     report = cfg.get('report', 'last')
-    if report not in ('last', 'best'):
-        raise ConfigError(f"{path}: report={report!r}, expected 'last' or 'best'.")
+    check_choice(f'{path}: report', report, ('last', 'best'))
     seeds = tuple(cfg.get('seeds', ()) if seeds is None else seeds)
     for seed in seeds:
         if not isinstance(seed, int):

@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from wsld_plugin.losses.checks import check_choice
+from wsld_plugin.errors import check_choice
 from wsld_plugin.registry import MODELS
 
 from .member import Member, check_members, shared_classes, where
@@ -48,7 +48,7 @@ class EnsembleTeacher(BaseModel):
 
     def __init__(self, members: Sequence[Mapping[str, Any]], average: str = 'probabilities',
                  data_preprocessor: Mapping[str, Any] | nn.Module | None = None) -> None:
-        check_choice(average, AVERAGES, 'EnsembleTeacher: average')
+        check_choice('EnsembleTeacher: average', average, AVERAGES)
         check_members(members)
         if isinstance(data_preprocessor, Mapping):
             data_preprocessor = {'_scope_': 'mmpretrain', 'type': 'ClsDataPreprocessor', **data_preprocessor}

@@ -11,8 +11,8 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from wsld_plugin.errors import ConfigError, did_you_mean
-from wsld_plugin.losses.checks import check_choice, check_range, check_target
+from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
+from wsld_plugin.losses.checks import check_range, check_target
 from wsld_plugin.registry import MODELS
 
 LOGITS = ('log_prob', 'prob')
@@ -59,7 +59,7 @@ class VirtualTeacher(BaseModel):
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
             raise ConfigError(f'VirtualTeacher: num_classes is {num_classes!r}, but the number of the student\'s '
                               'classes is expected, 2 or more: write teacher=dict(num_classes=100).')
-        check_choice(logits, LOGITS, 'VirtualTeacher: logits')
+        check_choice('VirtualTeacher: logits', logits, LOGITS)
         super().__init__(init_cfg=init_cfg)
         self.head = _SoftLabels(num_classes, _probability(correct_prob, num_classes), logits == 'log_prob')
 

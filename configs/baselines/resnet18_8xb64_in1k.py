@@ -1,0 +1,7 @@
+"""ResNet-18 alone on ImageNet, on the schedule of teacher-free KD.
+
+    bash tools/dist_train.sh configs/baselines/resnet18_8xb64_in1k.py 8
+
+Needs ImageNet in data/imagenet/{train,val}. Published: 69.84 (Yuan et al.). Not run here: needs 8 GPUs.
+"""
+_base_ = ['mmpretrain::_base_/models/resnet18.py', '../_base_/protocols/imagenet_bs512.py']

@@ -2,7 +2,7 @@
 
     python tools/reproduce.py configs/reproduce/imagenet_teacher_free.py --jobs 1
 
-Needs ImageNet in data/imagenet. Every run uses one GPU: for several, start the configs with tools/dist_train.sh instead.
+Needs ImageNet in data/imagenet. Every run uses one GPU: for several, start the configs with tools/dist_train.sh.
 """
 title = 'ImageNet: teacher-free KD, 90 epochs'
 seeds = [0]

@@ -6,15 +6,5 @@
 
 The first two commands train the teachers. The soft label is the mean of their probabilities.
 """
-_base_ = './wsld_resnet18-w32_resnet18-w8_digits.py'
-model = dict(
-    teacher=dict(
-        _delete_=True,
-        type='wsld_plugin.EnsembleTeacher',
-        members=[
-            dict(model=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18-w32_digits.py'),
-                 checkpoint='work_dirs/resnet18-w32_digits/model_last.pth'),
-            dict(model=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18-w16_digits.py'),
-                 checkpoint='work_dirs/resnet18-w16_digits/model_last.pth'),
-        ]),
-    teacher_ckpt=False)
+_base_ = ['./wsld_resnet18-w32_resnet18-w8_digits.py', '../_base_/models/digits_ensemble.py']
+model = dict(teacher=_base_.digits_ensemble, teacher_ckpt=False)

@@ -9,6 +9,10 @@ default_hooks = dict(
     # keeps the last epoch and the best one; 'auto' is the first metric of val_evaluator, accuracy/top1
     checkpoint=dict(type='wsld_plugin.CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # Mixup, dropout and stochastic depth: the same after a resume
+    iteration_seed=dict(type='wsld_plugin.IterationSeedHook'),
+    # a checkpoint is written before its epoch is validated: a resumed run makes up for it
+    resume_validation=dict(type='wsld_plugin.ResumeValidationHook'),
     finite_loss=dict(type='wsld_plugin.FiniteLossHook'),
     teacher_eval=dict(type='wsld_plugin.TeacherEvalHook'),  # idle where there is no teacher
 )

@@ -1,8 +1,10 @@
 import pytest
 from factories import classifier
 from mmengine.config import Config
+from packs import CLASSES, arrays, make_pack
 
 from wsld_plugin.config.data import check_data, check_teacher
+from wsld_plugin.datasets.packing import Source, pack
 from wsld_plugin.errors import ConfigError
 
 
@@ -83,3 +85,44 @@ def test_a_missing_member_of_an_ensemble_names_the_nearest_file(root):
     for present in (str(root / 'resnet34.pth'), 'https://example.org/t.pth', False):
         cfg.model.teacher.members[1].checkpoint = present
         check_teacher(cfg)
+
+
+def packed(root, num_classes=10, **dataset):
+    return Config(dict(model=classifier(num_classes), train_cfg={}, train_dataloader=dict(dataset=dict(
+        type='wsld_plugin.KeyedDataset',
+        dataset=dict(type='wsld_plugin.PackedDataset', data_root=str(root), **dataset)))))
+
+
+def test_a_packed_folder_is_opened_before_anything_is_built(tmp_path):
+    root = make_pack(tmp_path / 'pack', train=12, val=10)
+    check_data(packed(root))
+    check_data(packed(root, split='val'))
+    with pytest.raises(ConfigError, match=r"train_dataloader: .*/pack/vall does not exist.*Did you mean 'val'"):
+        check_data(packed(root, split='vall'))
+    with pytest.raises(ConfigError, match=r'train_dataloader: .*pack_dataset\.py cifar100 data/cifar100'):
+        check_data(packed(tmp_path / 'cifar100'))
+    (root / 'train/labels.npy').unlink()
+    with pytest.raises(ConfigError, match=r'train_dataloader: .*train/labels\.npy is missing'):
+        check_data(packed(root))
+
+
+def test_a_packed_folder_has_as_many_classes_as_the_classifier_and_the_preprocessor(tmp_path):
+    cfg = packed(make_pack(tmp_path / 'pack'), num_classes=5)
+    with pytest.raises(ConfigError, match=r'train has 10 classes, .* 5 classes: write head=dict\(num_classes=10\)'):
+        check_data(cfg)
+    cfg.model = classifier(10)
+    cfg.data_preprocessor = dict(num_classes=5)
+    with pytest.raises(ConfigError, match=r'10 classes, but data_preprocessor\.num_classes=5: write'):
+        check_data(cfg)
+    cfg.data_preprocessor.num_classes = 10
+    check_data(cfg)
+
+
+def test_packed_splits_name_their_classes_in_the_same_order(tmp_path):
+    cfg = packed(make_pack(tmp_path / 'pack'))
+    other = Source(CLASSES[::-1], 24, zip(*arrays(24), strict=True))
+    pack(tmp_path / 'other', dict(val=other))
+    cfg.val_cfg, cfg.val_dataloader = {}, dict(dataset=dict(
+        type='wsld_plugin.PackedDataset', data_root=str(tmp_path / 'other'), split='val'))
+    with pytest.raises(ConfigError, match='different classes: the same names in another order'):
+        check_data(cfg)

@@ -15,6 +15,7 @@ from wsld_plugin.config.load import load_config
 from wsld_plugin.errors import ConfigError
 
 from .autocast import use_amp
+from .keyed import key_training_set
 from .launch import launched
 from .resume import newest_checkpoint, refuse_to_overwrite
 
@@ -51,6 +52,7 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
     if not validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     _set_resume(cfg, resume)
+    key_training_set(cfg)
     check_config(cfg)
     return cfg
 

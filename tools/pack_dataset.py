@@ -1,0 +1,76 @@
+#!/usr/bin/env python
+"""Pack a data set into two arrays, which load without decoding: wsld_plugin.PackedDataset."""
+import argparse
+from pathlib import Path
+
+import _arguments  # noqa: F401  (makes the package importable without an install)
+
+
+def parse_args(argv=None):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest='command', required=True)
+    for name, title in (('cifar10', 'CIFAR-10'), ('cifar100', 'CIFAR-100')):
+        command = commands.add_parser(name, help=f'{title}, train and test, downloaded where it is not there')
+        command.add_argument('out', type=Path, metavar='OUT', help='the packed folder, such as data/' + name)
+        command.add_argument('--download-root', type=Path, metavar='DIR',
+                             help='folder of the official archive, or where it shall be [beside OUT]')
+    command = commands.add_parser('folder', help='images in class folders, in train, val and test or alone')
+    command.add_argument('source', type=Path, metavar='SRC')
+    command.add_argument('out', type=Path, metavar='OUT')
+    command.add_argument('--size', type=_size, required=True, metavar='N',
+                         help='scale the short side to N pixels and cut out the centre, N × N')
+    command.add_argument('--split', help='take SRC as one split of this name [train]')
+    command = commands.add_parser('dataset', help='the data sets of a config')
+    command.add_argument('config', metavar='CONFIG')
+    command.add_argument('out', type=Path, metavar='OUT')
+    command.add_argument('--splits', nargs='+', default=['train', 'val'], metavar='SPLIT',
+                         help='of train, val, test [train val]')
+    command.add_argument('--size', type=_size, metavar='N', help='as for folder [the images have one size]')
+    command = commands.add_parser('adopt', help='images.npy and labels.npy that are there; nothing is copied')
+    command.add_argument('folder', type=Path, metavar='FOLDER', help='of one split, such as data/mine/train')
+    command.add_argument('--classes', type=Path, required=True, metavar='FILE.json', help='list of the class names')
+    command = commands.add_parser('verify', help='compute the SHA-256 of packed folders again')
+    command.add_argument('folders', type=Path, nargs='+', metavar='FOLDER')
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Parse and run."""
+    args = parse_args(argv)
+    from wsld_plugin.engine.cli import stop_with_reason
+    with stop_with_reason():
+        from wsld_plugin.datasets import pack_sources, pack_upkeep, packing
+        if args.command == 'verify':
+            _tell(args.folders, pack_upkeep.verify)
+            return
+        if args.command == 'adopt':
+            pack_upkeep.adopt(args.folder, args.classes)
+            _tell([args.folder], pack_upkeep.opened)
+            return
+        if args.command == 'folder':
+            sources = pack_sources.image_folder(args.source, args.size, args.split)
+        elif args.command == 'dataset':
+            sources = pack_sources.config_datasets(args.config, args.splits, args.size)
+        else:
+            sources = pack_sources.cifar(args.command, args.download_root or args.out.parent)
+        packing.pack(args.out, sources)
+        _tell([args.out / split for split in sources], pack_upkeep.opened)
+
+
+def _size(text):
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text}: expected a positive number of pixels')
+    return int(text)
+
+
+def _tell(folders, read):
+    for folder in folders:
+        for split in read(folder):
+            meta = split.meta
+            print(f'{split.folder}: {meta.num_images} images of {meta.height} × {meta.width}, '
+                  f'{len(meta.classes)} classes')
+
+
+if __name__ == '__main__':
+    main()

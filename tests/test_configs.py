@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from wsld_plugin.benchmarks.step import model_config
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.models.export import classifier_config, is_distillation
 
@@ -39,12 +40,7 @@ def batch_for(cfg):
 
 def test_every_config_builds_and_takes_a_step_that_leaves_the_teacher_as_it_says(leaf):
     torch.manual_seed(0)
-    cfg = copy.deepcopy(leaf.model)
-    cfg.setdefault('data_preprocessor', leaf.data_preprocessor)
-    if is_distillation(leaf):
-        cfg.teacher_ckpt = False
-        for member in cfg.teacher.get('members', []):
-            member.checkpoint = False
+    cfg = model_config(leaf)
     cfg.setdefault('_scope_', leaf.default_scope)
     model = MODELS.build(cfg)
     model.init_weights()

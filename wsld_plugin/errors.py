@@ -19,7 +19,7 @@ class NonFiniteLossError(RuntimeError):
 
 
 class RunError(RuntimeError):
-    """A training run in a process of its own failed; the message names its log."""
+    """A training run failed, or a step cannot be timed; the message says which and why."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

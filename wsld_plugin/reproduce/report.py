@@ -80,7 +80,7 @@ def markdown_table(lines: Sequence[Line], report: str = 'last') -> str:
         seconds = '' if line.seconds_mean is None else f'{line.seconds_mean:.0f}'
         cells.append(tuple([name, line.method, *ours, seconds] + [_published(line, sources)] * published))
     notes = [f'[{number}] {source}' for number, source in enumerate(sources, start=1)]
-    return '\n'.join([_aligned(cells), *([''] if notes else []), *notes])
+    return '\n'.join([aligned_table(cells), *([''] if notes else []), *notes])
 
 
 def as_json(plan: Plan, lines: Sequence[Line], results: Mapping[Cell, Sequence[Result | None]]) -> dict:
@@ -103,7 +103,8 @@ def _published(line: Line, sources: list[str]) -> str:
     return f'{line.published:.2f}' + (f' [{sources.index(line.source) + 1}]' if line.source else '')
 
 
-def _aligned(cells: Sequence[Sequence[str]]) -> str:
+def aligned_table(cells: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the header first, as a Markdown table whose columns are of one width in plain text too."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + ' |'
              for line in cells]

@@ -1,0 +1,70 @@
+"""The benchmarks as the command line offers them."""
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.errors import ConfigError, check_choice
+
+from .configs import train_steps
+from .report import as_json, header, markdown
+from .timing import Variant, compare, time_in_turns
+
+CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
+
+
+def compare_configs(paths: Sequence[str], *, pairs: int, warmup: int = 5, batch_size: int | None = None,
+                    image_size: int | None = None, clock: str = 'wall',
+                    options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Time a training step of each config, in turns.
+
+    Args:
+        paths: of training configs; the others are compared with the first.
+        pairs: rounds, ≥ 2.
+        warmup: rounds before them.
+        batch_size: None: the configs' own.
+        image_size: side of the square images in pixels; None: the configs' own.
+        clock: ``'wall'``, or ``'cpu'`` for the processor time of all threads, which other processes disturb less;
+            not with a CUDA device.
+        options: what replaces settings of every config; dotted keys.
+
+    Returns:
+        The report, see :func:`as_json`.
+
+    Raises:
+        ConfigError: what cannot be built, measured or compared.
+        RefusedVariant: a config whose first step is not finite or not repeatable; nothing was timed.
+    """
+    check_choice('clock', clock, CLOCKS)
+    if clock == 'cpu' and torch.cuda.is_available():
+        raise ConfigError("clock='cpu' does not see what a CUDA device does; use 'wall', or hide the device with "
+                          'CUDA_VISIBLE_DEVICES=-1.')
+    steps, batch_size, side = train_steps(paths, batch_size, image_size, options)
+    for step in steps:
+        step.check()
+        step.stand_still()
+    head = header(benchmark='configs', batch_size=batch_size, image_size=side, clock=clock, pairs=pairs,
+                  warmup=warmup)
+    memory = {step.name: step.peak_memory() for step in steps}
+    synchronise = torch.cuda.synchronize if torch.cuda.is_available() else _no_device
+    seconds = time_in_turns([Variant(step.name, step, step.new_batch) for step in steps], pairs, warmup, synchronise,
+                            CLOCKS[clock])
+    return as_json(head, compare(seconds), batch_size, memory)
+
+
+def tell(report: Mapping[str, Any], out: str | Path | None = None) -> None:
+    """Print a report as Markdown, and write it as JSON where ``out`` names a file."""
+    print(markdown(report))
+    if out is not None:
+        write_atomically(out, (json.dumps(report, indent=1) + '\n').encode())
+        print(f'\nWritten: {out}')
+
+
+def _no_device() -> None:
+    return None

@@ -30,7 +30,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse, load the plan, train and report."""
     args = parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # either ends the runs in order
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which a shell's background job ignores
     from wsld_plugin.engine.cli import options_from, stop_with_reason
     with stop_with_reason():
         from wsld_plugin.reproduce.plan import load_plan

@@ -3,8 +3,8 @@
     python tools/train.py configs/baselines/resnet18-w32-poor_digits.py
     python tools/train.py configs/tf_kd/de-kd_resnet18-w32-poor_resnet18-w8_digits.py
 
-The first command trains the teacher. Labels count about five times as much as soft labels, as in the authors' code with
-100 classes.
+The first command trains the teacher. Labels count about five times as much as soft labels, as in the authors' code
+with 100 classes.
 """
 _base_ = '../kd/kd_resnet18-w32_resnet18-w8_digits.py'
 model = dict(

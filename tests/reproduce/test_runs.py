@@ -1,5 +1,9 @@
 import fcntl
 import json
+import multiprocessing
+import os
+import signal
+import time
 
 import pytest
 from fake_runs import calls, run
@@ -62,6 +66,28 @@ def test_two_processes_do_not_train_one_run(fake_train, tmp_path):
             train_run(one)
     assert not calls(one)
     assert train_run(one)
+
+
+def test_a_run_that_outlived_its_killed_parent_is_not_trained_twice(fake_train, tmp_path):
+    slow = run(tmp_path / 'slow', 'slow.py')
+
+    def train_in_a_group():
+        os.setsid()
+        train_run(slow)
+
+    parent = multiprocessing.get_context('fork').Process(target=train_in_a_group)
+    parent.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not calls(slow) and time.monotonic() < deadline:
+            time.sleep(.05)
+        parent.kill()
+        parent.join()
+        with pytest.raises(RunError, match='is being trained by another process'):
+            train_run(slow)
+        assert len(calls(slow)) == 1
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
 
 
 def test_a_failed_run_names_its_log_and_leaves_no_result(fake_train, tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from wsld_plugin.engine.atomic import write_atomically
 from wsld_plugin.engine.resume import newest_checkpoint
@@ -88,14 +89,14 @@ def train_run(run: Run, threads: int = 1) -> Result:
         RunError: the process failed or validated nothing; another process is at it; the folder holds a run of
             other settings.
     """
-    with _locked(run):
+    with _locked(run) as lock:
         result = finished(run)
         if result:
             return result
         write_atomically(run.work_dir / 'settings', run.settings.encode())
         resumed = newest_checkpoint(run.work_dir) is not None
         start = time.perf_counter()
-        code = _start(run, threads)
+        code = _start(run, threads, lock)
         seconds = None if resumed else time.perf_counter() - start
         curve = accuracy_curve(run.work_dir)
         if code or not curve:
@@ -129,12 +130,13 @@ def _records(log: Path) -> list[dict]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.endswith('}')]
 
 
-def _start(run: Run, threads: int) -> int:
+def _start(run: Run, threads: int, lock: TextIO) -> int:
     command = [sys.executable, str(_TRAIN), str(run.config), '--work-dir', str(run.work_dir), '--resume',
                '--cfg-options', f'randomness.seed={run.seed}', *run.options]
     with (run.work_dir / 'train.log').open('a') as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
-                                   env={**os.environ, 'OMP_NUM_THREADS': str(threads)})
+                                   env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+                                   pass_fds=[lock.fileno()])  # held while it lives, even where this one was killed
         _PROCESSES.add(process)
         try:
             return process.wait()
@@ -152,14 +154,14 @@ def stop_all() -> None:
 
 
 @contextmanager
-def _locked(run: Run) -> Iterator[None]:
+def _locked(run: Run) -> Iterator[TextIO]:
     run.work_dir.mkdir(parents=True, exist_ok=True)
     with (run.work_dir / '.lock').open('w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(f'{run} is being trained by another process in {run.work_dir}.') from None
-        yield
+        yield lock
 
 
 def _check_settings(run: Run) -> None:

@@ -5,6 +5,7 @@
 
 The first command trains the teacher. Labels count about five times as much as soft labels, as in the authors' code
 with 100 classes.
+Measured: 89.48 ± 1.44 (n = 5), the student alone 89.65 ± 2.46, see docs/results.md.
 """
 _base_ = '../kd/kd_resnet18-w32_resnet18-w8_digits.py'
 model = dict(

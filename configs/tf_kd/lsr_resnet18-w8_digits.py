@@ -3,6 +3,7 @@
     python tools/train.py configs/tf_kd/lsr_resnet18-w8_digits.py
 
 Needs nothing: scikit-learn ships the images.
+Measured: 90.85 ± 1.73 (n = 5), the student alone 89.65 ± 2.46, see docs/results.md.
 """
 _base_ = [
     '../_base_/datasets/digits.py',

@@ -4,6 +4,7 @@
     python tools/train.py configs/tf_kd/re-kd_resnet18-w8_resnet18-w32_digits.py
 
 The first command trains the teacher. The loss is that of plain KD.
+Measured: 91.46 ± 0.90 (n = 5), the large student alone 89.15 ± 1.13, see docs/results.md.
 """
 _base_ = '../kd/kd_resnet18-w32_resnet18-w8_digits.py'
 model = dict(

@@ -4,6 +4,7 @@
     python tools/train.py configs/tf_kd/tf-kd-self_resnet18-w8_digits.py
 
 The first command trains the teacher. The loss is that of plain KD.
+Measured: 90.95 ± 1.94 (n = 5), the student alone 89.65 ± 2.46, see docs/results.md.
 """
 _base_ = '../kd/kd_resnet18-w32_resnet18-w8_digits.py'
 model = dict(

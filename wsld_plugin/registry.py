@@ -16,5 +16,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 MODELS = _child(root.MODELS, 'losses', 'connectors', 'teachers', 'algorithms', 'models')
 DATASETS = _child(root.DATASETS, 'datasets')
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'datasets')
+FUNCTIONS = _child(root.FUNCTIONS, 'datasets')
 HOOKS = _child(root.HOOKS, 'hooks')
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'engine')
+RUNNERS = _child(root.RUNNERS, 'engine')

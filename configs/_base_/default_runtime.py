@@ -3,6 +3,8 @@ default_scope = 'mmpretrain'
 custom_imports = dict(imports=['wsld_plugin'], allow_failed_imports=False)
 
 default_hooks = dict(
+    # no step waits for the device to tell its losses; mmengine's RuntimeInfoHook reads them in every iteration
+    runtime_info=dict(type='wsld_plugin.RuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),
@@ -15,6 +17,14 @@ default_hooks = dict(
     resume_validation=dict(type='wsld_plugin.ResumeValidationHook'),
     finite_loss=dict(type='wsld_plugin.FiniteLossHook'),
     teacher_eval=dict(type='wsld_plugin.TeacherEvalHook'),  # idle where there is no teacher
+)
+
+# How a step runs, not what it computes; each part can be switched off alone.
+accelerate = dict(
+    amp=None,              # 'bf16': mixed precision, on a CPU too; 'fp16' with a loss scaler, on a GPU
+    channels_last=True,    # the memory order in which convolutions run fastest; False: N, C, H, W
+    fold_teacher_bn=True,  # the teacher's BatchNorms become part of its convolutions; False: computed apart
+    compile=False,         # True: torch.compile for the backbones, a minute at the start
 )
 
 env_cfg = dict(

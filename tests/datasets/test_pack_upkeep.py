@@ -36,8 +36,9 @@ def test_adopted_arrays_stay_where_they_are_and_equal_packed_ones(tmp_path):
 def test_classes_that_do_not_fit_are_not_adopted(tmp_path, names, message):
     folder, classes = plain(tmp_path / 'train')
     classes.write_text(names)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as refusal:
         adopt(folder, classes)
+    assert 'Remove' not in str(refusal.value)  # the arrays may be the only ones
     assert not (folder / 'meta.json').exists()
 
 
@@ -47,7 +48,7 @@ def test_arrays_of_another_kind_are_not_adopted(tmp_path):
     with pytest.raises(ConfigError, match=r'expected \(N, H, W, 3\)'):
         adopt(folder, classes)
     np.save(folder / 'images.npy', arrays(23)[0])
-    with pytest.raises(ConfigError, match=r'labels\.npy.*expected int64 of shape \(23,\)'):
+    with pytest.raises(ConfigError, match=r'labels\.npy.*expected int64 of shape \(23,\).*Nothing was changed'):
         adopt(folder, classes)
 
 

@@ -27,3 +27,10 @@ def test_a_users_error_is_printed_and_exits_with_1(error, capsys):
 def test_an_error_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), stop_with_reason():
         1 / 0  # noqa: B018
+
+
+def test_an_interruption_says_how_to_go_on_and_exits_with_130(capsys):
+    with pytest.raises(SystemExit) as exit_, stop_with_reason('Go on.'):
+        raise KeyboardInterrupt
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == '\nGo on.\n'

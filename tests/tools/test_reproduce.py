@@ -41,7 +41,9 @@ def test_a_second_call_repeats_nothing_and_prints_the_same_table(tmp_path):
     report = json.loads((tmp_path / 'digits.json').read_text())
     assert [(line['method'], line['n']) for line in report['lines']] == [('KD', 1), ('Tf-KD_reg', 1)]
     assert all(0 <= line['last']['mean'] <= line['best']['mean'] <= 100 for line in report['lines'])
-    assert '| small student | KD ' in (tmp_path / 'digits.md').read_text()
+    table = (tmp_path / 'digits.md').read_text()
+    assert '| small student | KD ' in table
+    assert 'train_cfg.max_epochs=1\ntrain_cfg.val_interval=1\n' in table
     assert (tmp_path / 'digits.png').read_bytes().startswith(b'\x89PNG')
     assert len(list(tmp_path.glob('*/seed0/result.json'))) == 3  # KD's teacher too
 
@@ -61,7 +63,6 @@ def test_a_failed_run_is_named_and_the_table_has_the_others(tmp_path):
     assert {line['method']: line['n'] for line in lines} == {'Tf-KD_reg': 1, 'label smoothing': 0}
 
 
-
 def test_an_interrupted_table_goes_on_where_it_was(tmp_path):
     command = ('tools/reproduce.py', DIGITS, '--work-dir', tmp_path, '--seeds', 0, '--rows', 'small student',
                '--methods', 'student alone', '--cfg-options', 'train_cfg.max_epochs=80', 'train_cfg.val_interval=1',
@@ -71,8 +72,10 @@ def test_an_interrupted_table_goes_on_where_it_was(tmp_path):
     while not list(tmp_path.glob('*/seed0/epoch_[3-9].pth')) and time.monotonic() < deadline:
         time.sleep(.05)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode != 0
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.endswith('\nStopped. The same command goes on from here.\n')
+    assert 'Traceback' not in told
     run, = tmp_path.glob('*/seed0')
     assert not (run / 'result.json').exists()
     assert not _processes_with(str(run))

@@ -24,7 +24,7 @@ from .signature import accepted_keywords
 from .walk import Expected, KeyPath, Visit, dotted, slip, walk
 
 # Read from the config by mmengine's runners and by the tools of OpenMMLab, beside the runners' own arguments.
-_ALSO_READ = {'runner_type', 'custom_imports', 'tta_model', 'model_wrapper_cfg', 'sync_bn', 'compile',
+_ALSO_READ = {'accelerate', 'runner_type', 'custom_imports', 'tta_model', 'model_wrapper_cfg', 'sync_bn', 'compile',
               'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
               'init_weights_for_test_or_val'}
 _DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',

@@ -57,13 +57,34 @@ def check_teacher(cfg: Config) -> None:
         folder = Path(path).expanduser().parent
         beside = os.listdir(folder) if folder.is_dir() else []
         raise ConfigError(f'model.{name}={path!r}: there is no such file.{did_you_mean(Path(path).name, beside)} '
-                          'The first lines of the config tell where this teacher comes from.')
+                          + _where_from(cfg.model, Path(path)))
+
+
+def _where_from(model: Mapping[str, Any], checkpoint: Path) -> str:
+    """The command that trains a teacher whose config and folder of checkpoints have one name, as those here have."""
+    for config in _config_paths(model.get('teacher')):
+        if Path(config).stem == checkpoint.parent.name:
+            return f'Train it: python tools/train.py {os.path.relpath(config)}'
+    return 'The first lines of the config tell where this teacher comes from.'
+
+
+def _config_paths(teacher: Any) -> Iterator[str]:
+    if isinstance(teacher, Mapping):
+        if isinstance(teacher.get('cfg_path'), str):
+            yield teacher['cfg_path']
+        for value in teacher.values():
+            yield from _config_paths(value)
+    elif isinstance(teacher, (list, tuple)):
+        for value in teacher:
+            yield from _config_paths(value)
 
 
 def _teacher_files(model: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Checkpoints by the path of their key: the teacher's, and those of an ensemble's members."""
+    """Checkpoints by the path of their key: the teacher's, a cached one's, and those of an ensemble's members."""
     yield 'teacher_ckpt', model.get('teacher_ckpt')
     teacher = model.get('teacher')
+    if isinstance(teacher, Mapping):
+        yield 'teacher.checkpoint', teacher.get('checkpoint')  # of a CachedTeacher
     members = teacher.get('members') if isinstance(teacher, Mapping) else None
     for index, member in enumerate(members if isinstance(members, (list, tuple)) else ()):
         if isinstance(member, Mapping):

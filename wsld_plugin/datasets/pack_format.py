@@ -88,7 +88,8 @@ def read_meta(folder: Path) -> PackMeta:
     return meta._replace(classes=tuple(names))
 
 
-def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...] | None = None) -> np.ndarray:
+def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...] | None = None,
+               advice: str = _AGAIN) -> np.ndarray:
     """An array mapped from ``path``, read-only, after its type, shape and length in bytes were checked.
 
     Raises:
@@ -98,20 +99,20 @@ def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...] | Non
     try:
         array = np.load(path, mmap_mode='r')
     except FileNotFoundError:
-        raise ConfigError(f'{path} is missing: expected {kind}. {_AGAIN}') from None
+        raise ConfigError(f'{path} is missing: expected {kind}. {advice}') from None
     except (ValueError, EOFError, OSError) as error:
-        raise ConfigError(f'{path} is damaged or cut short ({error}): expected {kind}. {_AGAIN}') from None
+        raise ConfigError(f'{path} is damaged or cut short ({error}): expected {kind}. {advice}') from None
     if not isinstance(array, np.memmap) or array.dtype != dtype or not array.flags.c_contiguous \
             or shape not in (None, array.shape):
         raise ConfigError(f'{path} holds {getattr(array, "dtype", type(array).__name__)} of shape '
-                          f'{getattr(array, "shape", None)}, expected {kind} in C order. {_AGAIN}')
+                          f'{getattr(array, "shape", None)}, expected {kind} in C order. {advice}')
     wanted, size = array.offset + array.nbytes, path.stat().st_size
     if size != wanted:
-        raise ConfigError(f'{path} is damaged: {size} bytes, expected {wanted}. {_AGAIN}')
+        raise ConfigError(f'{path} is damaged: {size} bytes, expected {wanted}. {advice}')
     return array.view(np.ndarray)  # memmap's own indexing costs more than the copy of a small image
 
 
-def check_labels(path: Path, labels: np.ndarray, num_classes: int) -> None:
+def check_labels(path: Path, labels: np.ndarray, num_classes: int, advice: str = _AGAIN) -> None:
     """Refuse labels outside 0 … num_classes − 1.
 
     Raises:
@@ -120,7 +121,7 @@ def check_labels(path: Path, labels: np.ndarray, num_classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         raise ConfigError(f'{path} holds the labels {low} … {high}, but there are {num_classes} classes: expected '
-                          f'0 … {num_classes - 1}. {_AGAIN}')
+                          f'0 … {num_classes - 1}. {advice}')
 
 
 def write_meta(folder: Path, classes: Sequence[str], shape: tuple[int, ...]) -> None:

@@ -30,10 +30,12 @@ def adopt(folder: Path, classes_file: Path) -> None:
         raise ConfigError(f'{classes_file} cannot be read ({error}).') from None
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise ConfigError(f'{classes_file} must be a list of names, label 0 first: ["apple", "bear"].')
-    images = open_array(folder / IMAGES, np.uint8)
+    advice = f'Nothing was changed. Name the folder of one split, and mend its arrays or {classes_file}.'
+    images = open_array(folder / IMAGES, np.uint8, advice=advice)
     if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
         raise ConfigError(f'{folder / IMAGES} has the shape {images.shape}, expected (N, H, W, 3).')
-    check_labels(folder / LABELS, open_array(folder / LABELS, np.int64, images.shape[:1]), len(classes))
+    labels = open_array(folder / LABELS, np.int64, images.shape[:1], advice)
+    check_labels(folder / LABELS, labels, len(classes), advice)
     write_meta(folder, classes, images.shape)
 
 

@@ -28,11 +28,14 @@ def options_from(pairs: list[str] | None) -> dict[str, Any] | None:
 
 
 @contextmanager
-def stop_with_reason() -> Iterator[None]:
+def stop_with_reason(interrupted: str = 'Stopped.') -> Iterator[None]:
     """Print an error that is the user's to mend as a message, without a traceback, and exit with 1.
 
     After a run, what it left is freed: gloo's threads end with the last reference to their process group, and
     one that still runs while the interpreter shuts down aborts the process.
+
+    Args:
+        interrupted: what to say after Ctrl-C; the exit status is then 130, as a shell expects.
     """
     try:
         yield
@@ -40,3 +43,6 @@ def stop_with_reason() -> Iterator[None]:
     except (ConfigError, CheckpointError, NonFiniteLossError, RunError, FileNotFoundError) as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print(f'\n{interrupted}', file=sys.stderr)
+        raise SystemExit(130) from None

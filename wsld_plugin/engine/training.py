@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from wsld_plugin.compat.safe_checkpoints import safe_load
@@ -14,10 +15,11 @@ from wsld_plugin.config.data import check_data, check_teacher
 from wsld_plugin.config.load import load_config
 from wsld_plugin.errors import ConfigError
 
-from .autocast import use_amp
+from .accelerate import accelerate
 from .keyed import key_training_set
 from .launch import launched
 from .resume import newest_checkpoint, refuse_to_overwrite
+from .workers import end_workers, settle_workers
 
 
 def training_config(config: str, *, work_dir: str | None = None, resume: bool | str = False,
@@ -43,7 +45,7 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
     if amp:
-        use_amp(cfg, amp)
+        cfg.merge_from_dict({'accelerate.amp': amp})
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ConfigError('--auto-scale-lr needs the batch size that the learning rate is meant for: '
@@ -52,7 +54,9 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
     if not validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     _set_resume(cfg, resume)
+    settle_workers(cfg)
     key_training_set(cfg)
+    accelerate(cfg)
     check_config(cfg)
     return cfg
 
@@ -62,8 +66,11 @@ def train(cfg: Config) -> Runner:
     check_data(cfg)
     check_teacher(cfg)
     with launched(cfg):
-        runner = Runner.from_cfg(cfg)
-        runner.train()
+        runner = RUNNERS.build(cfg)
+        try:
+            runner.train()
+        finally:
+            end_workers(runner)
     return runner
 
 

@@ -1,8 +1,11 @@
 """What happens around the loop: checkpoints, checks, the teacher's own accuracy."""
+from .accelerate import AccelerateHook
 from .checkpoint import CheckpointHook
 from .finite_loss import FiniteLossHook
 from .iteration_seed import IterationSeedHook
 from .resume_validation import ResumeValidationHook
+from .runtime_info import RuntimeInfoHook
 from .teacher_eval import TeacherEvalHook
 
-__all__ = ['CheckpointHook', 'FiniteLossHook', 'IterationSeedHook', 'ResumeValidationHook', 'TeacherEvalHook']
+__all__ = ['AccelerateHook', 'CheckpointHook', 'FiniteLossHook', 'IterationSeedHook', 'ResumeValidationHook',
+           'RuntimeInfoHook', 'TeacherEvalHook']

@@ -77,7 +77,7 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
     Args:
         path: the plan's file. The configs in it are named relative to its folder.
         seeds: in place of the plan's.
-        rows: of the plan's rows only these.
+        rows: of the plan's rows only these; ``->`` stands for an arrow.
         methods: of the plan's methods only these.
         options: beside the plan's own, for shorter runs.
 
@@ -87,6 +87,7 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
     path = find_config(path)
     cfg = read_config(path)
     _check_keys(cfg, f'{path}: a plan')
+    rows = None if rows is None else [row.replace('->', '→') for row in rows]
     if not cfg.get('rows'):
         raise ConfigError(f'{path} is no plan: it has no rows.')
     report = cfg.get('report', 'last')
@@ -115,7 +116,10 @@ def _cells(path: Path, row: Mapping[str, Any]) -> Iterator[Cell]:
     for cell in row['cells']:
         _check_keys(cell, f'{path}, row {row["name"]!r}: a cell', _CELL_KEYS)
         _check_has(cell, ('method', 'config'), f'{path}, row {row["name"]!r}: a cell')
-        config = find_config(cell['config'], relative_to=path.parent).resolve()
+        try:
+            config = find_config(cell['config'], relative_to=path.parent).resolve()
+        except ConfigError as error:
+            raise ConfigError(f'{path}, row {row["name"]!r}, {cell["method"]!r}: {error}') from None
         yield Cell(row['name'], cell['method'], config, tuple(cell.get('options', {}).items()),
                    cell.get('published'), cell.get('source', ''))
     _check_once([cell['method'] for cell in row['cells']], f'{path}, row {row["name"]!r}: method')

@@ -57,7 +57,9 @@ def write_report(plan: Plan, work_dir: Path, runs: Mapping[Cell, Sequence[Run]])
     results: dict[Cell, list[Result | None]] = {cell: [finished(run) for run in of_cell]
                                                 for cell, of_cell in runs.items()}
     lines = summarise(results)
-    text = f'{plan.title}\n\n{markdown_table(lines, plan.report)}\n\n' + '\n'.join(machines(results))
+    settings = ''.join(f'{key}={value}\n' for key, value in plan.options)
+    settings = f'\n\nWith these settings in place of the configs\':\n\n{settings}'.rstrip() if settings else ''
+    text = f'{plan.title}{settings}\n\n{markdown_table(lines, plan.report)}\n\n' + '\n'.join(machines(results))
     base = work_dir / plan.name
     write_atomically(base.with_suffix('.md'), (text + '\n').encode())
     write_atomically(base.with_suffix('.json'), (json.dumps(as_json(plan, lines, results), indent=1) + '\n').encode())

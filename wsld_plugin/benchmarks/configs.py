@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 
 from wsld_plugin.config.check import check_config
 from wsld_plugin.config.load import load_config
+from wsld_plugin.engine.accelerate import accelerate
 from wsld_plugin.errors import ConfigError
 
 from .batches import image_size
@@ -41,7 +42,7 @@ def train_steps(paths: Sequence[str], batch_size: int | None = None, side: int |
         own = {name: cfg.train_dataloader.get('batch_size') for name, cfg in cfgs.items()}
         batch_size = _same(own, '--batch-size')
     if side is None:
-        side = _same({name: _image_size(cfg) for name, cfg in cfgs.items()}, '--image-size')
+        side = _same({name: own_image_size(cfg) for name, cfg in cfgs.items()}, '--image-size')
     return [TrainStep(name, cfg, batch_size, side) for name, cfg in cfgs.items()], batch_size, side
 
 
@@ -56,10 +57,12 @@ def read_training_config(path: str, options: Mapping[str, Any] | None = None) ->
         if cfg.get(key):
             raise ConfigError(f'{path}: {key}={cfg[key]!r} is not built by this benchmark, so its figure would be '
                               f'that of another step. Measure it with --cfg-options {key}=None.')
+    accelerate(cfg)
     return cfg
 
 
-def _image_size(cfg: Config) -> int:
+def own_image_size(cfg: Config) -> int:
+    """The side of a config's training images in pixels; ConfigError where it cannot be told."""
     with DefaultScope.overwrite_default_scope(scope_of(cfg)):
         return image_size(cfg)
 

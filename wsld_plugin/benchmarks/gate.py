@@ -34,3 +34,21 @@ def check_repeats(name: str, first: Mapping[str, float], again: Mapping[str, flo
         if not math.isclose(value, second, rel_tol=TOLERANCE):
             raise RefusedVariant(f'{name} is not timed: {key} of the same step from the same weights, seed and '
                                  f'batch is {value} and then {second}. Something in it depends on what ran before.')
+
+
+def check_agrees(name: str, wanted: Mapping[str, float], found: Mapping[str, float], tolerance: float) -> None:
+    """Refuse a variant whose losses are not the reference's.
+
+    Args:
+        name: of the variant.
+        wanted: the reference's losses by their names; those whose name has ``loss`` in it count.
+        found: the variant's.
+        tolerance: relative.
+
+    Raises:
+        RefusedVariant: naming the variant and the loss.
+    """
+    for key, value in wanted.items():
+        if 'loss' in key and not math.isclose(value, found.get(key, math.nan), rel_tol=tolerance):
+            raise RefusedVariant(f'{name} is not timed: {key} of its first step is {found.get(key)}, and the '
+                                 f"reference's {value}; expected the same to {tolerance:g} of it.")

@@ -61,23 +61,33 @@ def markdown(report: Mapping[str, Any]) -> str:
         lower, middle, upper = row['ratio']
         cells.append([row['name'], f'{1000 * row["median"]:.2f}', *[f'{row["items_per_second"]:.0f}'] * wall,
                       f'{middle:.3f}', f'{lower:.3f} … {upper:.3f}',
-                      *[_megabytes(row['peak_extra_bytes'])] * with_memory])
-    versions = ', '.join(f'{name} {version}' for name, version in report['versions'].items())
-    threads = f'{report["threads"]} thread' + 's' * (report['threads'] != 1)
-    load = '' if report['load'] is None else f', load average {report["load"]} before it'
+                      *[megabytes(row['peak_extra_bytes'])] * with_memory])
     notes = [f'Medians of {"time" if wall else "processor time, all threads"}. '
              'A ratio is taken within one round, in which every config takes one step.'
              + ('' if with_memory else ' ' + _NO_MEMORY)]
     if with_memory:
         notes.append('Memory: the peak of one step beside weights and optimizer state.')
-    return '\n'.join([
-        f'{report["date"]}, {report["machine"]}, {threads}{load}; {versions}.',
-        f'Batches of {report["batch_size"]} images of {report["image_size"]} × {report["image_size"]} pixels; '
-        f'{report["pairs"]} rounds after {report["warmup"]} to warm up.',
-        f'`{report["command"]}`', '', aligned_table(cells), '', *notes])
+    return '\n'.join([*head_lines(report), '', aligned_table(cells), '', *notes])
 
 
-def _megabytes(count: int | None) -> str:
+def head_lines(report: Mapping[str, Any]) -> list[str]:
+    """The header as text: machine and versions, sizes, command."""
+    return [machine_line(report),
+            f'Batches of {report["batch_size"]} images of {report["image_size"]} × {report["image_size"]} pixels; '
+            f'{report["pairs"]} rounds after {report["warmup"]} to warm up.',
+            f'`{report["command"]}`']
+
+
+def machine_line(report: Mapping[str, Any]) -> str:
+    """When and on what, in one line."""
+    versions = ', '.join(f'{name} {version}' for name, version in report['versions'].items())
+    threads = f'{report["threads"]} thread' + 's' * (report['threads'] != 1)
+    load = '' if report['load'] is None else f', load average {report["load"]} before it'
+    return f'{report["date"]}, {report["machine"]}, {threads}{load}; {versions}.'
+
+
+def megabytes(count: int | None) -> str:
+    """Bytes as megabytes with one digit; nothing where they were not measured."""
     return '' if count is None else f'{count / 1e6:.1f}'
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import set_random_seed
 
+from wsld_plugin.algorithms import SoftLabelDistill
 from wsld_plugin.algorithms.heads import head_classes
+from wsld_plugin.engine.runner import use_channels_last
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.hooks.accelerate import compile_backbones, fold_teacher
 
 from .batches import collate_of, random_batch
 from .gate import check_repeats
@@ -26,33 +29,46 @@ class TrainStep:
 
     The weights are as they are initialised, the teachers' too, since speed does not depend on them: no checkpoint
     is needed but one that an ``init_cfg`` of type ``Pretrained`` names. Batches come from the CPU, as a loader's do.
-    Data loading, hooks and the learning-rate schedule are no part of the step.
+    Data loading, hooks and the learning-rate schedule are no part of the step. What the config's ``accelerate`` asks
+    for is done as in training.
 
     Args:
         name: in messages.
         cfg: a training config, see :func:`wsld_plugin.benchmarks.configs.read_training_config`.
         batch_size: N.
         side: of the square images, in pixels.
+        like: a step whose student's and teacher's weights this one starts from; None: its own.
     """
 
-    def __init__(self, name: str, cfg: Config, batch_size: int, side: int) -> None:
+    def __init__(self, name: str, cfg: Config, batch_size: int, side: int, like: TrainStep | None = None) -> None:
         self.name = name
         self._optim_wrapper_cfg = cfg.optim_wrapper
         set_random_seed(0)
         with DefaultScope.overwrite_default_scope(scope_of(cfg)), _quiet():
             self.model = MODELS.build(model_config(cfg)).to(get_device())
             self.model.init_weights()
+            if like is not None:
+                _copy_weights(like.model, self.model)
             self.model.train()
-            self._initial = copy.deepcopy(self.model.state_dict())
-            self.restart()
             self.batch = random_batch(batch_size, (_channels(self.model), side, side), _classes(self.model),
                                       collate_of(cfg))
+            self.done = accelerate_model(self.model, cfg.get('accelerate') or {}, self.batch)
+            self._initial = copy.deepcopy(self.model.state_dict())
+            self.restart()
 
     def restart(self) -> None:
         """Back to the initial weights, a new optimizer and the first random numbers."""
         self.model.load_state_dict(self._initial)
         self.optim_wrapper = build_optim_wrapper(self.model, self._optim_wrapper_cfg)
         set_random_seed(0)
+
+    def sharpen(self, factor: float) -> None:
+        """Multiply the logits of student and teacher: those of fresh heads are so small that losses hardly differ."""
+        with torch.no_grad():
+            for role in ('student', 'teacher'):
+                for parameter in getattr(self.model, role).head.parameters():
+                    parameter.mul_(factor)
+        self._initial = copy.deepcopy(self.model.state_dict())
 
     def new_batch(self) -> Any:
         """A copy: Mixup and CutMix write to the samples that they are given."""
@@ -62,14 +78,15 @@ class TrainStep:
         """Take a step on a batch, which may be changed by it; what is logged of it."""
         return self.model.train_step(batch, self.optim_wrapper)
 
-    def check(self) -> None:
-        """Refuse a step that is not finite or not repeatable; see :func:`check_repeats`."""
+    def check(self) -> dict[str, float]:
+        """Refuse a step that is not finite or not repeatable; see :func:`check_repeats`. What it gave."""
         losses = []
         for _ in range(2):
             self.restart()
             losses.append({key: value.item() for key, value in self(self.new_batch()).items()})
         self.restart()
         check_repeats(self.name, *losses)
+        return losses[0]
 
     def stand_still(self) -> None:
         """Set the learning rate to 0: the same arithmetic, but hundreds of steps on one batch change no weight."""
@@ -89,6 +106,18 @@ class TrainStep:
         return torch.cuda.max_memory_allocated() - before
 
 
+def accelerate_model(model: torch.nn.Module, parts: Mapping[str, Any], batch: Any) -> list[str]:
+    """Do with a built model what a run does whose config has these parts of ``accelerate``; what was done."""
+    lines = []
+    if parts.get('channels_last'):
+        use_channels_last(model)
+    if parts.get('fold_teacher_bn') and isinstance(model, SoftLabelDistill):
+        lines += fold_teacher(model, copy.deepcopy(batch))
+    if parts.get('compile'):
+        lines += compile_backbones(model, {} if parts['compile'] is True else parts['compile'])
+    return lines
+
+
 def model_config(cfg: Config) -> dict[str, Any]:
     """The model as the Runner builds it, without the teachers' checkpoints."""
     model = copy.deepcopy(cfg.model)
@@ -104,6 +133,13 @@ def model_config(cfg: Config) -> dict[str, Any]:
 def scope_of(cfg: Config) -> str:
     """Where the Runner looks up names without a scope."""
     return cfg.get('default_scope') or 'mmengine'
+
+
+def _copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> None:
+    for role in ('student', 'teacher'):
+        given, taker = getattr(source, role, None), getattr(target, role, None)
+        if isinstance(given, torch.nn.Module) and isinstance(taker, torch.nn.Module):
+            taker.load_state_dict(given.state_dict())
 
 
 @contextmanager

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from wsld_plugin.benchmarks.train import _short_run, time_runs, train_markdown
+
+PLAIN = str(Path(__file__).parents[2] / 'configs/baselines/resnet18-w8_digits.py')
+
+
+@pytest.fixture(scope='module')
+def report():
+    return time_runs([PLAIN], pairs=1, warmup=2, iterations=5)
+
+
+def test_the_parts_of_an_iteration_are_positive_and_none_is_longer_than_it(report):
+    row, = report['rows']
+    assert 0 < row['step'] < row['iteration']
+    assert 0 < row['loading'] < row['iteration']
+    assert 0 < row['rest'] < row['iteration']
+    assert row['share_outside'] > 0
+
+
+def test_the_parts_add_up_to_the_run():
+    for iteration, loading, step in _short_run(PLAIN, 4, None):
+        assert iteration > loading + step
+
+
+def test_the_table_names_the_config_and_how_it_was_measured(report):
+    assert '| resnet18-w8_digits | ' in train_markdown(report)
+    assert '1 runs of each through the Runner, 5 iterations after 2 to warm up.' in train_markdown(report)

@@ -1,0 +1,140 @@
+"""A short run through the Runner: where the time of an iteration goes."""
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from wsld_plugin.config.data import check_data, check_teacher
+from wsld_plugin.engine.training import training_config
+from wsld_plugin.engine.workers import end_workers
+from wsld_plugin.reproduce.report import aligned_table
+
+from .report import header, machine_line
+
+
+class _EnoughError(Exception):
+    """Ends a run in the middle of an epoch."""
+
+
+class StepClock(Hook):
+    """Times every iteration, and the step in it; waits for the device before each reading.
+
+    ``parts`` is a list of (iteration, loading, step) in seconds: an iteration lasts from the end of the one before to
+    its own; loading from there until the batch is there; the rest is hooks, logging and the loop.
+
+    Args:
+        iterations: after which the run ends.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, iterations: int) -> None:
+        self.iterations = iterations
+        self.parts: list[tuple[float, float, float]] = []
+        self._begin = self._loaded = self._step = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Wrap the step; the first iteration begins."""
+        model: Any = runner.model
+        inner = model.train_step
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            begin = _now()
+            outputs = inner(*args, **kwargs)
+            self._step = _now() - begin
+            return outputs
+        model.train_step = timed
+        self._begin = _now()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Other hooks of this moment ran before: their time is told apart from loading by the timer's."""
+        self._loaded = runner.message_hub.get_scalar('train/data_time').current()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                         outputs: Any = None) -> None:
+        """The iteration ends when every hook has had its turn."""
+        now = _now()
+        self.parts.append((now - self._begin, float(self._loaded), self._step))
+        self._begin = now
+        if len(self.parts) == self.iterations:
+            raise _EnoughError
+
+
+def time_runs(paths: Sequence[str], *, pairs: int, warmup: int = 10, iterations: int = 60,
+              options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Train each config for a few iterations, in turns, and tell where the time of an iteration goes.
+
+    Args:
+        paths: of training configs, with their data and teachers.
+        pairs: how often each is run.
+        warmup: iterations of each run that do not count.
+        iterations: of each run that do.
+        options: what replaces settings of every config; dotted keys.
+
+    Returns:
+        The report: for each config medians over all its iterations, in seconds, and ``share_outside``, the time of
+        hooks, logging and the loop beside that of the steps, of all iterations together.
+
+    Raises:
+        ConfigError: what ``tools/train.py`` refuses.
+    """
+    head = header(benchmark='train', pairs=pairs, warmup=warmup, iterations=iterations)
+    parts: dict[str, list[tuple[float, float, float]]] = {path: [] for path in paths}
+    for number in range(pairs):
+        for path in paths if number % 2 == 0 else reversed(paths):
+            parts[path] += _short_run(path, warmup + iterations, options)[warmup:]
+    return dict(head, rows=[_row(path, of_path) for path, of_path in parts.items()])
+
+
+def train_markdown(report: Mapping[str, Any]) -> str:
+    """What :func:`time_runs` returns as text."""
+    cells = [['', 'iteration, ms', 'step, ms', 'loading, ms', 'hooks and loop, ms', 'share outside the step, %']]
+    for row in report['rows']:
+        times = [f'{1000 * row[part]:.2f}' for part in ('iteration', 'step', 'loading', 'rest')]
+        cells.append([Path(row['name']).stem, *times, f'{100 * row["share_outside"]:.1f}'])
+    return '\n'.join([machine_line(report),
+                      f'{report["pairs"]} runs of each through the Runner, {report["iterations"]} iterations after '
+                      f'{report["warmup"]} to warm up.', f'`{report["command"]}`', '', aligned_table(cells), '',
+                      'Medians over iterations. The share is that of sums: hooks, logging and the loop beside the '
+                      'step; loading and checkpoints do not count.'])
+
+
+def _short_run(path: str, iterations: int, options: Mapping[str, Any] | None) -> list[tuple[float, float, float]]:
+    with TemporaryDirectory() as folder:
+        cfg = training_config(path, work_dir=folder, validate=False, options=dict(options or {}))
+        cfg.default_hooks.checkpoint.interval = cfg.train_cfg.max_epochs = 10**9
+        cfg.experiment_name = f'benchmark_{time.time_ns()}'  # mmengine keeps one logger for every name
+        check_data(cfg)
+        check_teacher(cfg)
+        runner = RUNNERS.build(cfg)
+        clock = StepClock(iterations)
+        runner.register_hook(clock)
+        try:
+            runner.train()
+        except _EnoughError:
+            pass
+        finally:
+            end_workers(runner)
+        return clock.parts
+
+
+def _row(path: str, parts: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
+    rest = [iteration - loading - step for iteration, loading, step in parts]
+    return dict(name=path, iteration=median(whole for whole, *_ in parts), step=median(step for *_, step in parts),
+                loading=median(loading for _, loading, _ in parts), rest=median(rest),
+                share_outside=sum(rest) / sum(step for *_, step in parts))
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

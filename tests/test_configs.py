@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from caches import random_cache
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from wsld_plugin.benchmarks.step import model_config
+from wsld_plugin.datasets import SampleKey
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.models.export import classifier_config, is_distillation
+from wsld_plugin.teachers import CachedTeacher
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('[!_]*/*.py')
@@ -34,16 +37,20 @@ def batch_for(cfg):
     # DeiT's position embedding fixes the size; the others take any
     size = 8 if channels == 1 else 224 if 'deit' in cfg.filename else 32 if 'cifar' in cfg.filename else 64
     images = torch.randint(0, 256, (2, channels, size, size), dtype=torch.uint8)
-    labels = torch.arange(2) % preprocessor.num_classes
-    return dict(inputs=images, data_samples=[DataSample().set_gt_label(label) for label in labels])
+    samples = [DataSample().set_gt_label(index % preprocessor.num_classes) for index in range(2)]
+    for index, sample in enumerate(samples):
+        sample.set_field(SampleKey(0, 0, index), 'sample_key', field_type='metainfo')
+    return dict(inputs=images, data_samples=samples)
 
 
-def test_every_config_builds_and_takes_a_step_that_leaves_the_teacher_as_it_says(leaf):
+def test_every_config_builds_and_takes_a_step_that_leaves_the_teacher_as_it_says(leaf, tmp_path):
     torch.manual_seed(0)
     cfg = model_config(leaf)
     cfg.setdefault('_scope_', leaf.default_scope)
     model = MODELS.build(cfg)
     model.init_weights()
+    if isinstance(getattr(model, 'teacher', None), CachedTeacher):
+        model.teacher.open(random_cache(tmp_path, num_samples=2, num_classes=leaf.data_preprocessor.num_classes))
     student = getattr(model, 'student', model)
     before = [parameter.clone() for parameter in student.parameters()]
     teacher = copy.deepcopy(model.teacher.state_dict()) if is_distillation(leaf) else {}

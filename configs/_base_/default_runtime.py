@@ -25,6 +25,9 @@ accelerate = dict(
     channels_last=True,    # the memory order in which convolutions run fastest; False: N, C, H, W
     fold_teacher_bn=True,  # the teacher's BatchNorms become part of its convolutions; False: computed apart
     compile=False,         # True: torch.compile for the backbones, a minute at the start
+    resident=False,        # True: small images live on the device and are augmented there; docs/resident.md
+    cuda_graph=False,      # True, with resident: the whole step in one launch, on a GPU
+    decode=None,           # 'scaled': decode of a JPEG no more than its crop needs; 'exact': without scaling it
 )
 
 env_cfg = dict(

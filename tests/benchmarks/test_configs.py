@@ -49,3 +49,13 @@ def test_a_config_that_does_not_train_is_refused():
 def test_a_slip_in_an_option_is_named():
     with pytest.raises(ConfigError, match="'hard_weight'"):
         read_training_config(KD, {'model.hard_wieght': 1.0})
+
+
+def test_data_on_the_device_are_not_measured_as_a_step():
+    with pytest.raises(ConfigError, match=r'accelerate\.resident is a matter of the data.*benchmark\.py train'):
+        read_training_config(DIGITS, {'accelerate.resident': True})
+
+
+def test_a_cache_is_not_made_of_random_images():
+    with pytest.raises(ConfigError, match=r'come from a cache.*benchmark\.py step'):
+        read_training_config(str(CONFIGS / 'wsld/wsld_cached_resnet18-w32_resnet18-w8_digits.py'))

@@ -9,7 +9,7 @@ from torch import nn
 
 from wsld_plugin.benchmarks.configs import read_training_config
 from wsld_plugin.benchmarks.gate import RefusedVariant, check_agrees
-from wsld_plugin.benchmarks.ladder import Rung, reference_config, rungs
+from wsld_plugin.benchmarks.ladder import Rung, _operations, reference_config, rungs
 from wsld_plugin.benchmarks.ladder_report import ladder_markdown, ladder_report
 from wsld_plugin.benchmarks.run import climb
 from wsld_plugin.benchmarks.step import TrainStep
@@ -36,7 +36,7 @@ def test_the_first_rung_is_mmrazors_own_classes(cfg):
 
 
 def test_each_rung_adds_one_thing_and_trains_from_the_same_weights(cfg):
-    ladder = rungs(cfg, ['logits-only teacher', 'stacked batches', 'channels-last', 'folded teacher', 'bf16'])
+    ladder = rungs(cfg, 8, ['logits-only teacher', 'stacked batches', 'channels-last', 'folded teacher', 'bf16'])
     first = TrainStep(ladder[0].name, ladder[0].cfg, 4, 8)
     first.sharpen(10)
     found = []
@@ -60,9 +60,9 @@ def test_a_rung_that_computes_something_else_is_refused():
 
 def test_a_config_without_a_reference_and_an_unknown_rung_are_refused(cfg):
     with pytest.raises(ConfigError, match="begins with MMRazor's WSLD"):
-        rungs(read_training_config(KD))
+        rungs(read_training_config(KD), 8)
     with pytest.raises(ConfigError, match="Did you mean 'channels-last'"):
-        rungs(cfg, ['channel-last'])
+        rungs(cfg, 8, ['channel-last'])
 
 
 def test_factors_are_medians_of_ratios_within_a_round(cfg):
@@ -82,8 +82,20 @@ def test_factors_are_medians_of_ratios_within_a_round(cfg):
 
 
 def test_the_ladder_is_climbed_in_turns(capsys):
-    report = climb(WSLD, pairs=2, warmup=1, batch_size=4, chosen=['stacked batches', 'student alone, bf16'])
-    assert [row['name'] for row in report['rows']] == ['MMRazor', 'stacked batches', 'student alone, bf16']
+    chosen = ['stacked batches', 'cached, fp32', 'student alone, bf16']
+    report = climb(WSLD, pairs=2, warmup=1, batch_size=4, chosen=chosen)
+    assert [row['name'] for row in report['rows']] == ['MMRazor', 'stacked batches', 'cached, fp32',
+                                                      'student alone, bf16']
     assert all(len(row['seconds']) == 2 for row in report['rows'])
     assert report['rows'][1]['loss_difference'] < 1e-5
+    assert report['rows'][2]['loss_difference'] < 1e-3
     assert report['left_out'] == ([] if torch.cuda.is_available() else ['graphs: not run, needs a CUDA device.'])
+
+
+def test_the_prediction_counts_operations():
+    # two convolutions of 3 × 3, 3 → 4 and 4 → 4 channels, on two images of 8 × 8 pixels: multiply and add
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1))
+    forward = model.forward
+    model.forward = lambda images, mode: forward(images)
+    object.__setattr__(model, 'data_preprocessor', nn.Identity())  # not called
+    assert _operations(model, 8) == 2 * 2 * 64 * 9 * (3 * 4 + 4 * 4)

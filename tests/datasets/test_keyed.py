@@ -115,7 +115,7 @@ def test_the_sampler_gives_the_order_of_the_one_inside(data):
     assert len(keyed) == len(plain)
 
 
-def _ranks(monkeypatch, data, world, sampler):
+def _ranks(monkeypatch, data, world, sampler, **more):
     """The keys of every rank, in turn."""
     streams = []
     for rank in range(world):
@@ -123,7 +123,7 @@ def _ranks(monkeypatch, data, world, sampler):
                        'mmpretrain.datasets.samplers.repeat_aug'):
             monkeypatch.setattr(f'{module}.get_dist_info', lambda rank=rank: (rank, world))
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            streams.append(KeyedSampler(data, dict(sampler), seed=0))
+            streams.append(KeyedSampler(data, dict(sampler), seed=0, **more))
     return streams
 
 
@@ -148,6 +148,37 @@ def test_an_endless_sampler_counts_its_passes(monkeypatch, data, world):
     keys = [next(stream) for _ in range(48 // world) for stream in streams]
     assert len(set(keys)) == 48
     assert [key.repeat for key in keys] == [0] * 24 + [1] * 24
+
+
+def test_with_views_the_augmentation_repeats_and_the_order_does_not(data):
+    plain, keyed = DefaultSampler(data, seed=5), KeyedSampler(data, dict(type='DefaultSampler'), seed=5, views=3)
+    orders = []
+    for epoch in range(7):
+        for sampler in (plain, keyed):
+            sampler.set_epoch(epoch)
+        orders.append(list(plain))
+        assert list(keyed) == [SampleKey(5, epoch % 3, index) for index in plain]
+    assert len(set(map(tuple, orders))) == 7
+
+
+@pytest.mark.parametrize('world', [1, 3])
+def test_with_views_the_passes_of_an_endless_sampler_are_the_views(monkeypatch, data, world):
+    sampler = dict(type='InfiniteSampler')
+    streams = [iter(each) for each in _ranks(monkeypatch, data, world, sampler, views=2)]
+    keys = [next(stream) for _ in range(72 // world) for stream in streams]
+    assert [(key.epoch, key.repeat) for key in keys] == [(view, 0) for view in (0, 1, 0) for _ in range(24)]
+
+
+@pytest.mark.parametrize('world', [1, 2])
+def test_with_views_those_of_a_repeating_sampler_go_on_from_epoch_to_epoch(monkeypatch, data, world):
+    streams = _ranks(monkeypatch, data, world, dict(type='RepeatAugSampler', num_repeats=3), views=4)
+    for epoch in range(3):
+        for each in streams:
+            each.set_epoch(epoch)
+        keys = [key for each in streams for key in each]
+        assert {key.repeat for key in keys} == {0}
+        assert {key.epoch for key in keys} == {(3 * epoch + view) % 4 for view in range(3)}
+        assert len(set(keys)) == len(keys)
 
 
 def test_without_a_seed_the_ranks_draw_one(data):

@@ -28,7 +28,8 @@ def run(tmp_path, **parts):
 def test_parts_that_keep_float32_results_are_on_and_the_others_off():
     cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1))))
     accelerate(cfg)
-    assert cfg.accelerate == DEFAULTS == dict(amp=None, channels_last=True, fold_teacher_bn=True, compile=False)
+    assert cfg.accelerate == DEFAULTS
+    assert {name for name, value in DEFAULTS.items() if value} == {'channels_last', 'fold_teacher_bn'}
     assert cfg.optim_wrapper == dict(optimizer=dict(type='SGD', lr=.1))
     assert cfg.default_hooks.accelerate.fold_teacher_bn
 
@@ -47,6 +48,8 @@ def test_the_switch_reaches_its_parts_and_a_second_time_changes_nothing():
     (dict(channel_last=True), r"accelerate\.channel_last: there is no such part.*'channels_last'"),
     (dict(amp='bf61'), r"accelerate\.amp='bf61', expected one of None, 'bf16', 'fp16'.*'bf16'"),
     (dict(fold_teacher_bn='yes'), r"accelerate\.fold_teacher_bn='yes', expected one of True, False"),
+    (dict(decode='half'), r"accelerate\.decode='half', expected one of None, 'exact', 'scaled'"),
+    (dict(cuda_graph=True), r'accelerate\.cuda_graph=True needs accelerate\.resident=True'),
     (dict(compile='max'), r"accelerate\.compile='max', expected True, False or a dict"),
 ])
 def test_unknown_parts_and_values_are_refused_with_the_nearest(parts, message):

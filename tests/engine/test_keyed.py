@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from caches import cached_cfg, live_cfg
 from factories import digits_classifier, run_cfg
 from mmengine.config import Config
 from packs import AUGMENTED, recorded
@@ -52,6 +53,24 @@ def test_wrapping_twice_is_wrapping_once(config, tmp_path):
     again = Config.fromstring(cfg.dump(), '.py')
     key_training_set(again)
     assert again.train_dataloader == cfg.train_dataloader
+
+
+def test_a_cached_teacher_has_its_views_repeated_and_its_cache_opened(tmp_path):
+    cfg = cached_cfg(tmp_path, teacher=dict(views=3))
+    assert cfg.train_dataloader.sampler.views == 3
+    assert cfg.default_hooks.soft_labels.type == 'wsld_plugin.SoftLabelsHook'
+    again = Config.fromstring(cfg.dump(), '.py')
+    key_training_set(again)
+    assert (again.train_dataloader, again.default_hooks) == (cfg.train_dataloader, cfg.default_hooks)
+    plain = live_cfg(tmp_path)
+    key_training_set(plain)
+    assert 'views' not in plain.train_dataloader.sampler
+    assert 'soft_labels' not in plain.default_hooks
+
+
+def test_soft_labels_that_cannot_be_cached_are_refused_with_the_config(tmp_path):
+    with pytest.raises(ConfigError, match='views is 0'):
+        cached_cfg(tmp_path, teacher=dict(views=0))
 
 
 def test_a_loader_that_other_splits_share_stays_theirs():

@@ -38,7 +38,8 @@ def test_mmrazors_signature_is_kept():
     assert list(ours) == list(theirs)
     assert all(ours[name].default == theirs[name].default for name in ('tau', 'loss_weight'))
     ours, theirs = (inspect.signature(loss.forward).parameters for loss in (WSLD, RazorWSLD))
-    assert list(ours) == list(theirs)
+    assert list(ours)[:len(theirs)] == list(theirs)
+    assert all(ours[name].default is not inspect.Parameter.empty for name in list(ours)[len(theirs):])
 
 
 @pytest.mark.usefixtures('mmrazor_scope')
@@ -61,6 +62,17 @@ def test_targets_of_mixup_are_accepted():
     student, teacher, labels = case(c=10)
     mixed = .5 * F.one_hot(labels, 10).float() + .5 * F.one_hot(labels.flip(0), 10).float()
     assert torch.equal(WSLD(2.0)(student, teacher, mixed), wsld(student, teacher, mixed, 2.0))
+
+
+def test_known_cross_entropy_of_the_teacher_takes_the_place_of_its_logits_in_the_weight():
+    student, teacher, labels = case(c=10)
+    exact = F.cross_entropy(teacher, labels, reduction='none')
+    rounded = teacher.round()
+    known = WSLD(2.0, 2.5)(student, rounded, labels, teacher_ce=exact)
+    assert torch.equal(known, 2.5 * wsld(student, rounded, labels, 2.0, teacher_ce=exact))
+    assert not torch.allclose(known, WSLD(2.0, 2.5)(student, rounded, labels))
+    torch.testing.assert_close(WSLD(2.0, 2.5)(student, teacher, labels, teacher_ce=exact),
+                               WSLD(2.0, 2.5)(student, teacher, labels))
 
 
 def test_module_has_no_state():

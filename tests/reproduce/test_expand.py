@@ -10,6 +10,7 @@ from wsld_plugin.reproduce.pool import with_needs
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TEACHER = CONFIGS / 'baselines/resnet18-w32_digits.py'
 KD = CONFIGS / 'kd/kd_resnet18-w32_resnet18-w8_digits.py'
+CACHED = CONFIGS / 'wsld/wsld_cached_resnet18-w32_resnet18-w8_digits.py'
 ENSEMBLE = CONFIGS / 'kd/kd_ensemble_resnet18-w8_digits.py'
 
 
@@ -24,6 +25,13 @@ def test_a_distillation_needs_its_teacher_of_the_same_seed_and_reads_its_checkpo
     teacher, = run.needs
     assert (teacher.config, teacher.seed) == (TEACHER, 3)
     assert run.options == (f'model.teacher_ckpt={teacher.work_dir}/model_last.pth', )
+
+
+def test_a_distillation_from_cached_soft_labels_needs_its_teacher_too(tmp_path):
+    run = Expansion(tmp_path, {}).run(CACHED, {'model.teacher.top_k': 3}, seed=3)
+    teacher, = run.needs
+    assert (teacher.config, teacher.seed) == (TEACHER, 3)
+    assert run.options == ('model.teacher.top_k=3', f'model.teacher.checkpoint={teacher.work_dir}/model_last.pth')
 
 
 def test_an_ensemble_needs_each_of_its_members(tmp_path):

@@ -7,14 +7,19 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
+from torch.utils.flop_counter import FlopCounterMode
 
 from wsld_plugin.engine.accelerate import accelerate
 from wsld_plugin.errors import ConfigError, did_you_mean
-from wsld_plugin.models.build import resolve_model_cfg
+from wsld_plugin.models.build import build_model, resolve_model_cfg
+
+from .cached import cached_config
+from .step import channels_of
 
 _OFF = dict(amp=None, channels_last=False, fold_teacher_bn=False, compile=False)
-# Of a loss of the first step, relative to MMRazor's: five digits in float32, two in bfloat16, which has eight bits.
-FLOAT32, BFLOAT16 = 1e-5, 2e-2
+# Of a loss of the first step, relative to MMRazor's: five digits in float32; three where soft labels were kept in
+# float16, of eleven bits; two in bfloat16, of eight bits.
+FLOAT32, FLOAT16, BFLOAT16 = 1e-5, 1e-3, 2e-2
 
 
 class Rung(NamedTuple):
@@ -33,21 +38,21 @@ class Rung(NamedTuple):
     predicted: str = ''
 
 
-def rungs(cfg: Config, chosen: Sequence[str] | None = None) -> list[Rung]:
+def rungs(cfg: Config, side: int, chosen: Sequence[str] | None = None) -> list[Rung]:
     """The ladder of a distillation with WSLD.
 
-    The prediction for dropping the teacher is that of arithmetic, for networks whose backward pass costs twice the
-    forward one: ``(3·student + teacher) / (3·student)`` with the parameters in place of the operations, which holds
-    roughly within a family; for bfloat16 it is the ratio of the processor's peak rates, 2 at most.
+    The prediction for dropping the teacher is that of counted operations, with a backward pass of twice the forward
+    one: ``(3·student + teacher) / (3·student)``. For bfloat16 it is the ratio of peak rates, 2 at most.
 
     Args:
         cfg: a training config whose model is a `SoftLabelDistill` with a trained network as teacher.
+        side: of the square images, in pixels.
         chosen: names of rungs to climb beside the first; None: all that this machine can.
 
     Raises:
         ConfigError: the config is no such distillation; an unknown rung.
     """
-    makers = dict(_ladder(cfg))
+    makers = dict(_ladder(cfg, side))
     for name in chosen or ():
         if name not in makers:
             raise ConfigError(f'rung {name!r} is not on the ladder: {", ".join(makers)}.{did_you_mean(name, makers)}')
@@ -65,7 +70,7 @@ def _possible(name: str) -> bool:
     return name != 'graphs' or torch.cuda.is_available()
 
 
-def _ladder(cfg: Config) -> Iterator[tuple[str, Callable[[str], Rung]]]:
+def _ladder(cfg: Config, side: int) -> Iterator[tuple[str, Callable[[str], Rung]]]:
     def rung(tolerance: float | None = FLOAT32, predicted: str = '', stack: bool = True,
              **parts: Any) -> Callable[[str], Rung]:
         return lambda name: Rung(name, _with(cfg, stack, parts), tolerance, predicted)
@@ -81,8 +86,26 @@ def _ladder(cfg: Config) -> Iterator[tuple[str, Callable[[str], Rung]]]:
     yield 'bf16', rung(BFLOAT16, '≤ 2', **bf16)
     yield 'compiled', rung(BFLOAT16, **bf16, compile=True)
     yield 'graphs', rung(BFLOAT16, **bf16, compile=dict(mode='reduce-overhead'))
-    yield 'student alone, fp32', lambda name: Rung(name, student_config(_with(cfg, True, folded)), None)
-    yield 'student alone, bf16', lambda name: Rung(name, student_config(_with(cfg, True, bf16)), None, '≤ 2')
+    gain = _without_teacher(cfg, side)
+    # each beside the student alone, which is what it should cost
+    yield 'cached, fp32', lambda name: Rung(name, cached_config(_with(cfg, True, order)), FLOAT16,
+                                            gain + ' of folded')
+    yield 'student alone, fp32', lambda name: Rung(name, student_config(_with(cfg, True, order)), None, '1')
+    yield 'cached, bf16', lambda name: Rung(name, cached_config(_with(cfg, True, bf16)), BFLOAT16,
+                                            gain + ' of bf16')
+    yield 'student alone, bf16', lambda name: Rung(name, student_config(_with(cfg, True, bf16)), None, '1')
+
+
+def _without_teacher(cfg: Config, side: int) -> str:
+    student, teacher = (_operations(build_model(cfg.model[role]), side) for role in ('architecture', 'teacher'))
+    return f'{(3 * student + teacher) / (3 * student):.2f}'
+
+
+@torch.no_grad()
+def _operations(model: Any, side: int) -> int:
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(2, channels_of(model), side, side), mode='tensor')
+    return counter.get_total_flops()
 
 
 def _with(cfg: Config, stack: bool, parts: Mapping[str, Any]) -> Config:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ import torch
 from wsld_plugin.engine.atomic import write_atomically
 from wsld_plugin.errors import ConfigError, check_choice
 
+from .cached import open_cache
 from .configs import own_image_size, read_training_config, train_steps
 from .gate import check_agrees
-from .ladder import rungs
+from .ladder import Rung, rungs
 from .ladder_report import ladder_markdown, ladder_report
 from .report import as_json, header, markdown
 from .step import TrainStep
@@ -87,23 +89,32 @@ def climb(path: str, *, pairs: int, warmup: int = 2, batch_size: int | None = No
     cfg = read_training_config(path, options)
     side = image_size or own_image_size(cfg)
     batch_size = batch_size or cfg.train_dataloader.batch_size
-    ladder = rungs(cfg, chosen)
+    ladder = rungs(cfg, side, chosen)
+    head = header(benchmark='step', config=path, batch_size=batch_size, image_size=side, clock='wall', pairs=pairs,
+                  warmup=warmup)
+    with TemporaryDirectory() as caches:
+        steps, losses = _checked_steps(ladder, batch_size, side, Path(caches))
+        memory = {step.name: step.peak_memory() for step in steps}
+        synchronise = torch.cuda.synchronize if torch.cuda.is_available() else _no_device
+        seconds = time_in_turns([Variant(step.name, step, step.new_batch) for step in steps], pairs, warmup,
+                                synchronise)
+    return ladder_report(head, ladder, seconds, losses, memory)
+
+
+def _checked_steps(ladder: Sequence[Rung], batch_size: int, side: int,
+                   caches: Path) -> tuple[list[TrainStep], dict[str, dict[str, float]]]:
     steps: list[TrainStep] = []
     losses = {}
     for rung in ladder:
         steps.append(TrainStep(rung.name, rung.cfg, batch_size, side, like=steps[0] if steps else None))
         if len(steps) == 1:
             steps[0].sharpen(10)
+        open_cache(steps[-1], steps[0], caches / rung.name)
         losses[rung.name] = steps[-1].check()
         if rung.tolerance is not None:
             check_agrees(rung.name, losses[ladder[0].name], losses[rung.name], rung.tolerance)
         steps[-1].stand_still()
-    head = header(benchmark='step', config=path, batch_size=batch_size, image_size=side, clock='wall', pairs=pairs,
-                  warmup=warmup)
-    memory = {step.name: step.peak_memory() for step in steps}
-    synchronise = torch.cuda.synchronize if torch.cuda.is_available() else _no_device
-    seconds = time_in_turns([Variant(step.name, step, step.new_batch) for step in steps], pairs, warmup, synchronise)
-    return ladder_report(head, ladder, seconds, losses, memory)
+    return steps, losses
 
 
 def tell(report: Mapping[str, Any], out: str | Path | None = None) -> None:

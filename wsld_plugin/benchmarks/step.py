@@ -50,7 +50,7 @@ class TrainStep:
             if like is not None:
                 _copy_weights(like.model, self.model)
             self.model.train()
-            self.batch = random_batch(batch_size, (_channels(self.model), side, side), _classes(self.model),
+            self.batch = random_batch(batch_size, (channels_of(self.model), side, side), _classes(self.model),
                                       collate_of(cfg))
             self.done = accelerate_model(self.model, cfg.get('accelerate') or {}, self.batch)
             self._initial = copy.deepcopy(self.model.state_dict())
@@ -138,7 +138,7 @@ def scope_of(cfg: Config) -> str:
 def _copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> None:
     for role in ('student', 'teacher'):
         given, taker = getattr(source, role, None), getattr(target, role, None)
-        if isinstance(given, torch.nn.Module) and isinstance(taker, torch.nn.Module):
+        if isinstance(given, torch.nn.Module) and isinstance(taker, torch.nn.Module) and taker.state_dict():
             taker.load_state_dict(given.state_dict())
 
 
@@ -154,7 +154,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _channels(model: torch.nn.Module) -> int:
+def channels_of(model: torch.nn.Module) -> int:
+    """Of the images that a model takes, told by its normalisation; 3 where it has none."""
     mean = getattr(model.data_preprocessor, 'mean', None)
     return 3 if mean is None else len(mean)
 

@@ -35,13 +35,19 @@ class KeyedSampler(Sampler):
         dataset: the data set; given by the Runner.
         sampler: the config of a sampler of mmengine or mmpretrain, or one that was built.
         seed: given by the Runner; None: one that all ranks draw together.
+        views: how many augmentations of a sample there are, where its soft labels are cached; None: a new one in
+            every epoch. The key's ``epoch`` is then the view, e mod ``views``, its ``repeat`` 0, and the passes of
+            ``InfiniteSampler`` and the views of ``RepeatAugSampler`` count on. The order of the samples stays that
+            of the epoch.
 
     ``repeat`` is counted for ``InfiniteSampler`` (passes through the data) and for ``RepeatAugSampler`` (the views of
     one image), over all ranks; it is 0 for the others, so one that repeats an index in some other way repeats its
     augmentation within the epoch too.
     """
 
-    def __init__(self, dataset: Any, sampler: Any, seed: int | None = None) -> None:
+    def __init__(self, dataset: Any, sampler: Any, seed: int | None = None,
+                 views: int | None = None) -> None:
+        self.views = views
         self.seed = sync_random_seed() if seed is None else seed
         self.size = len(dataset)
         self.sampler: Any = sampler
@@ -51,8 +57,11 @@ class KeyedSampler(Sampler):
         self.epoch = 0
 
     def __iter__(self) -> Iterator[SampleKey]:
-        epoch = self.epoch
+        here, per_epoch = self.epoch, getattr(self.sampler, 'num_repeats', 1)
         for index, repeat in zip(self.sampler, self._repeats(), strict=False):
+            epoch = here
+            if self.views:
+                epoch, repeat = (here * per_epoch + repeat) % self.views, 0
             yield SampleKey(self.seed, epoch, int(index), repeat)
 
     def __len__(self) -> int:

@@ -5,15 +5,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
 
 from .autocast import use_amp
+from .decoding import use_scaled_decoding
+from .graph_settings import use_captured_step
+from .resident import use_resident_data
 
 # The parts that keep float32 results are on.
-DEFAULTS = dict(amp=None, channels_last=True, fold_teacher_bn=True, compile=False)
-_VALUES: dict[str, tuple[Any, ...]] = dict(amp=(None, 'bf16', 'fp16'), channels_last=(True, False),
-                                           fold_teacher_bn=(True, False))
+DEFAULTS = dict(amp=None, channels_last=True, fold_teacher_bn=True, compile=False, resident=False, cuda_graph=False,
+                decode=None)
+_ON_OR_OFF = ('channels_last', 'fold_teacher_bn', 'resident', 'cuda_graph')
+_VALUES: dict[str, tuple[Any, ...]] = {
+    'amp': (None, 'bf16', 'fp16'), 'decode': (None, 'exact', 'scaled'), **dict.fromkeys(_ON_OR_OFF, (True, False))}
 
 
 def accelerate(cfg: Config) -> None:
@@ -26,6 +32,10 @@ def accelerate(cfg: Config) -> None:
     channels_last     True     weights and images in the order N, H, W, C in memory: the same sums
     fold_teacher_bn   True     the teacher's BatchNorms become part of its convolutions; see :class:`Fold`
     compile           False    True, or a dict of arguments of `torch.compile`: backbones compiled
+    resident          False    the training set lives on the device; see :func:`use_resident_data`
+    cuda_graph        False    with ``resident``: the step is recorded once and replayed; see `CapturedStepHook`
+    decode            None     ``'exact'`` or ``'scaled'``: of a JPEG only what its crop needs is decoded; see
+                               :func:`use_scaled_decoding`
     ================  =======  ==================================================================================
 
     What a machine or a model cannot do is refused, or left out with a line in the log that says why.
@@ -53,6 +63,16 @@ def accelerate(cfg: Config) -> None:
     cfg.accelerate = parts
     if parts['amp']:
         use_amp(cfg, str(parts['amp']))
+    if parts['decode']:
+        for line in use_scaled_decoding(cfg, exact=parts['decode'] == 'exact'):
+            print_log(f'accelerate.decode: {line}', logger='current')
+    if parts['resident']:
+        use_resident_data(cfg)
+    if parts['cuda_graph']:
+        if not parts['resident']:
+            raise ConfigError('accelerate.cuda_graph=True needs accelerate.resident=True: a recorded step reads its '
+                              'images from the same place each time.')
+        use_captured_step(cfg)
     if cfg.get('runner_type', 'Runner') == 'Runner':
         cfg.runner_type = 'wsld_plugin.Runner'
     hook = dict(type='wsld_plugin.AccelerateHook', fold_teacher_bn=parts['fold_teacher_bn'], compile=parts['compile'])

@@ -1,11 +1,13 @@
 """What happens around the loop: checkpoints, checks, the teacher's own accuracy."""
 from .accelerate import AccelerateHook
+from .captured_step import CapturedStepHook
 from .checkpoint import CheckpointHook
 from .finite_loss import FiniteLossHook
 from .iteration_seed import IterationSeedHook
 from .resume_validation import ResumeValidationHook
 from .runtime_info import RuntimeInfoHook
+from .soft_labels import SoftLabelsHook
 from .teacher_eval import TeacherEvalHook
 
-__all__ = ['AccelerateHook', 'CheckpointHook', 'FiniteLossHook', 'IterationSeedHook', 'ResumeValidationHook',
-           'RuntimeInfoHook', 'TeacherEvalHook']
+__all__ = ['AccelerateHook', 'CapturedStepHook', 'CheckpointHook', 'FiniteLossHook', 'IterationSeedHook',
+           'ResumeValidationHook', 'RuntimeInfoHook', 'SoftLabelsHook', 'TeacherEvalHook']

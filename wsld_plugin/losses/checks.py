@@ -1,7 +1,8 @@
 """What the losses accept.
 
 Settings, shapes and types are read on the host and checked in every call. Values are checked at once on a
-CPU; on a GPU an assertion is queued behind the step, so that no step waits for the device.
+CPU; on a GPU an assertion is queued behind the step, so that no step waits for the device. Code that
+``torch.compile`` makes cannot look at a value either and asserts on a CPU too.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from wsld_plugin.errors import ConfigError, check_choice
 
 REDUCTIONS = ('mean', 'sum', 'none')
 
-_ASYNC_ASSERT_DEVICES = ('cuda', 'meta')
+_ASYNC_ASSERT_DEVICES = ('cpu', 'cuda', 'meta')
 
 
 def check_tau(tau: float, name: str = 'tau') -> None:
@@ -42,8 +43,8 @@ def check_reduction(reduction: str) -> None:
     check_choice('reduction', reduction, REDUCTIONS)
 
 
-def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Check both logits (N, C) and bring them to a common type of at least float32, the teacher detached."""
+def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
+    """Check both logits (N, C); return them, the teacher's detached, and their common type, at least float32."""
     for owner, logits in (('student', student_logits), ('teacher', teacher_logits)):
         if not isinstance(logits, Tensor) or not logits.is_floating_point():
             raise TypeError(f'The {owner} logits are {_kind(logits)}, but a floating point tensor (N, C) is '
@@ -56,16 +57,16 @@ def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tens
                          f'logits {tuple(teacher_logits.shape)}, but both must be the same (N, C). Where the '
                          'classes differ, give the teacher a wsld_plugin.LogitConnector with a class_map.')
     dtype = torch.float64 if torch.float64 in (student_logits.dtype, teacher_logits.dtype) else torch.float32
-    return student_logits.to(dtype), teacher_logits.detach().to(dtype)
+    return student_logits, teacher_logits.detach(), dtype
 
 
-def prepare_target(target: Tensor, logits: Tensor) -> Tensor:
-    """Check a target of indices (N,) or probabilities (N, C); return it as int64, or as ``logits.dtype``.
+def prepare_target(target: Tensor, logits: Tensor, dtype: torch.dtype) -> Tensor:
+    """Check a target of indices (N,) or probabilities (N, C); return it as int64, or as ``dtype``.
 
     Whether indices are in range is left to the cross entropy, which finds out anyway.
     """
     target = check_target(target, *logits.shape)
-    return target.to(logits.dtype) if target.is_floating_point() else target
+    return target.to(dtype) if target.is_floating_point() else target
 
 
 def check_target(target: Tensor, n: int, c: int) -> Tensor:
@@ -87,22 +88,22 @@ def check_target(target: Tensor, n: int, c: int) -> Tensor:
 def check_range(target: Tensor, num_classes: int) -> None:
     """Refuse class indices outside ``[0, num_classes)``, for where no cross entropy will."""
     valid = (target >= 0) & (target < num_classes)
-    if valid.device.type != 'cpu':
+    if not _can_look(valid):
         _require(valid, f'class indices run from 0 to {num_classes - 1}.', target=target)
     elif not valid.all():
         raise out_of_range(target, num_classes)
 
 
-def prepare_teacher_ce(teacher_ce: Tensor, logits: Tensor) -> Tensor:
-    """Check a given cross entropy of the teacher, (N,) in nats; return it detached, as ``logits.dtype``."""
+def prepare_teacher_ce(teacher_ce: Tensor, n: int, dtype: torch.dtype) -> Tensor:
+    """Check a given cross entropy of the teacher, (N,) in nats; return it detached, as ``dtype``."""
     if not isinstance(teacher_ce, Tensor) or not teacher_ce.is_floating_point():
         raise TypeError(f'teacher_ce is {_kind(teacher_ce)}, but a floating point tensor (N,) is expected.')
-    if teacher_ce.shape != logits.shape[:1]:
+    if teacher_ce.shape != (n,):
         raise ValueError(f'teacher_ce has shape {tuple(teacher_ce.shape)}, but one cross entropy per sample, '
-                         f'{tuple(logits.shape[:1])}, is expected.')
+                         f'{(n,)}, is expected.')
     _require(teacher_ce >= 0, 'a cross entropy is never below 0: give -log p of the target, in nats.',
              teacher_ce=teacher_ce)
-    return teacher_ce.detach().to(logits.dtype)
+    return teacher_ce.detach().to(dtype)
 
 
 def out_of_range(target: Tensor, num_classes: int) -> ValueError:
@@ -125,7 +126,7 @@ def _check_probabilities(target: Tensor) -> None:
 
 def _require(valid: Tensor, rule: str, **given: Tensor) -> None:
     """Fail unless all of ``valid`` (N,) is true, with what is ``given`` (N,) where that costs no wait."""
-    if valid.device.type == 'cpu':
+    if _can_look(valid):
         if not valid.all():
             row = int((~valid).nonzero()[0])
             values = ' and '.join(f'{name} {float(tensor[row]):.4g}' for name, tensor in given.items())
@@ -133,6 +134,10 @@ def _require(valid: Tensor, rule: str, **given: Tensor) -> None:
     elif valid.device.type in _ASYNC_ASSERT_DEVICES:
         # Other devices have no assertion that does not wait, and a wait in every step costs too much.
         torch._assert_async(valid.all(), f'In some sample {" or ".join(given)} is wrong: {rule}')
+
+
+def _can_look(tensor: Tensor) -> bool:
+    return tensor.device.type == 'cpu' and not torch.compiler.is_compiling()
 
 
 def _kind(value: object) -> str:

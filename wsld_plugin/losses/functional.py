@@ -4,26 +4,26 @@ Logits are (N, C) for any C, on any device. The arithmetic is float32 for float3
 float64 for float64, also under autocast. The teacher and the weights carry no gradient. ``reduction`` acts on
 the N samples only: ``'mean'`` divides by N, ``'sum'`` does not, ``'none'`` returns (N,).
 
+The gradient is computed in the forward pass: see :mod:`wsld_plugin.losses.fused`. All of it can be compiled as
+one graph, and differentiated twice where it is not compiled.
+
 Settings that make no sense raise :class:`wsld_plugin.errors.ConfigError` (a ``ValueError``), tensors of a
 wrong type ``TypeError``, of a wrong shape ``ValueError``. Wrong values (a class out of range, rows that are
-no probabilities) raise ``ValueError`` on a CPU; on a CUDA device they fail a device-side assertion that no
-step waits for; on other devices they are not looked for. Values of logits are not checked: logits that are
-not finite give a loss that is not.
+no probabilities) raise ``ValueError`` on a CPU, where compiled the ``IndexError`` or ``RuntimeError`` of an
+assertion; on a CUDA device they fail a device-side assertion that no step waits for; on other devices they are
+not looked for. Values of logits are not checked: logits that are not finite give a loss that is not, except
+that in ``wsld`` a teacher's -inf means a probability of 0.
 """
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from . import checks
-from .soft_cross_entropy import soft_cross_entropy
-
-# The authors' constant: keeps the ratio finite where the teacher is certain.
-_EPS = 1e-7
-
-# cross_entropy skips one index silently; this one occurs in no data, so that every wrong index is an error.
-_IGNORE_NOTHING = -2**62
+from .fused import fused_loss
+from .rows import expected_surprisal, kd_rows, weights, wsld_rows
 
 
 def kd(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1.0, reduction: str = 'mean',
@@ -61,11 +61,9 @@ def kd(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1.0, reducti
     checks.check_tau(tau)
     checks.check_tau(student_tau, 'student_tau')
     checks.check_reduction(reduction)
-    student_logits, teacher_logits = checks.prepare_logits(student_logits, teacher_logits)
-    log_q = F.log_softmax(student_logits / student_tau, dim=1)
-    log_p = F.log_softmax(teacher_logits / tau, dim=1)
-    divergence = F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(1)
-    return _reduce(tau**2 * divergence if tau_squared else divergence, reduction)
+    student_logits, teacher_logits, dtype = checks.prepare_logits(student_logits, teacher_logits)
+    rows = partial(kd_rows, tau=tau, student_tau=student_tau, factor=tau**2 if tau_squared else 1.0, dtype=dtype)
+    return _reduce(fused_loss(rows, student_tau, student_logits, teacher_logits, dtype), reduction)
 
 
 def wsld_weights(student_logits: Tensor, teacher_logits: Tensor, target: Tensor) -> Tensor:
@@ -95,9 +93,11 @@ def wsld_weights(student_logits: Tensor, teacher_logits: Tensor, target: Tensor)
     >>> wsld_weights(logits, logits, torch.tensor([0, 1]))    # equal logits: 1 - 1/e
     tensor([0.6321, 0.6321])
     """
-    student_logits, teacher_logits = checks.prepare_logits(student_logits, teacher_logits)
-    target = checks.prepare_target(target, student_logits)
-    return _weights(student_logits, target, _cross_entropy(teacher_logits, target))
+    student_logits, teacher_logits, dtype = checks.prepare_logits(student_logits, teacher_logits)
+    target = checks.prepare_target(target, student_logits, dtype)
+    student_ce, teacher_ce = (expected_surprisal(torch.log_softmax(logits, 1, dtype=dtype), target)
+                              for logits in (student_logits.detach(), teacher_logits))
+    return weights(student_ce, teacher_ce)
 
 
 def wsld(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: float = 2.0,
@@ -134,30 +134,12 @@ def wsld(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: fl
     """
     checks.check_tau(tau)
     checks.check_reduction(reduction)
-    student_logits, teacher_logits = checks.prepare_logits(student_logits, teacher_logits)
-    target = checks.prepare_target(target, student_logits)
-    if teacher_ce is None:
-        teacher_ce = _cross_entropy(teacher_logits, target)
-    else:
-        teacher_ce = checks.prepare_teacher_ce(teacher_ce, teacher_logits)
-    weights = _weights(student_logits, target, teacher_ce)
-    soft_ce = soft_cross_entropy(student_logits, F.softmax(teacher_logits / tau, dim=1), tau)
-    return _reduce(tau**2 * weights * soft_ce, reduction)
-
-
-def _weights(student_logits: Tensor, target: Tensor, teacher_ce: Tensor) -> Tensor:
-    student_ce = _cross_entropy(student_logits.detach(), target)
-    negative_ratio = student_ce / (-_EPS - teacher_ce)
-    return -torch.expm1(negative_ratio)
-
-
-def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    if target.is_floating_point():
-        return F.cross_entropy(logits, target, reduction='none')
-    try:
-        return F.cross_entropy(logits, target, reduction='none', ignore_index=_IGNORE_NOTHING)
-    except IndexError as error:
-        raise checks.out_of_range(target, logits.shape[1]) from error
+    student_logits, teacher_logits, dtype = checks.prepare_logits(student_logits, teacher_logits)
+    target = checks.prepare_target(target, student_logits, dtype)
+    if teacher_ce is not None:
+        teacher_ce = checks.prepare_teacher_ce(teacher_ce, len(teacher_logits), dtype)
+    rows = partial(wsld_rows, tau=tau, dtype=dtype)
+    return _reduce(fused_loss(rows, tau, student_logits, teacher_logits, dtype, target, teacher_ce), reduction)
 
 
 def _reduce(per_sample: Tensor, reduction: str) -> Tensor:

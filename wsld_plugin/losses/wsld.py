@@ -14,8 +14,9 @@ class WSLD(nn.Module):
     """``loss_weight · wsld(student, teacher, gt_labels, tau)``, as in ``losses.functional``.
 
     Signature and defaults are those of MMRazor's loss of this name, so ``type='wsld_plugin.WSLD'`` is the one
-    change to a config that uses it. It differs in that targets may be probabilities, the teacher is detached
-    and half precision is computed in float32. The paper's ImageNet setting is ``tau=2, loss_weight=2.5``.
+    change to a config that uses it. It differs in that targets may be probabilities, the teacher is detached,
+    its cross entropy may be given and half precision is computed in float32. The paper's ImageNet setting is
+    ``tau=2, loss_weight=2.5``.
 
     Args:
         tau: temperature, positive.
@@ -30,9 +31,14 @@ class WSLD(nn.Module):
         self.tau = tau
         self.loss_weight = loss_weight
 
-    def forward(self, student: Tensor, teacher: Tensor, gt_labels: Tensor) -> Tensor:
-        """The loss of logits (N, C) for indices (N,) or probabilities (N, C), a scalar in nats."""
-        return self.loss_weight * functional.wsld(student, teacher, gt_labels, self.tau)
+    def forward(self, student: Tensor, teacher: Tensor, gt_labels: Tensor,
+                teacher_ce: Tensor | None = None) -> Tensor:
+        """The loss of logits (N, C) for indices (N,) or probabilities (N, C), a scalar in nats.
+
+        ``teacher_ce``, (N,) in nats, is the teacher's cross entropy where it is known more exactly than
+        ``teacher`` tells it, as of a cache.
+        """
+        return self.loss_weight * functional.wsld(student, teacher, gt_labels, self.tau, teacher_ce=teacher_ce)
 
     def extra_repr(self) -> str:
         """The settings, for ``print(model)``."""

@@ -1,0 +1,57 @@
+"""A step whose soft labels come from disk: the cache of one batch."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from wsld_plugin.datasets.keyed import SampleKey
+from wsld_plugin.soft_labels.header import Header
+from wsld_plugin.soft_labels.reader import SoftLabels
+from wsld_plugin.soft_labels.records import encode
+from wsld_plugin.soft_labels.writer import writing
+from wsld_plugin.teachers import CachedTeacher
+
+from .step import TrainStep
+
+
+def cached_config(cfg: Config) -> Config:
+    """A distillation with WSLD whose teacher is a `CachedTeacher` of all logits, all else equal."""
+    changed = copy.deepcopy(cfg)
+    changed.model.teacher = dict(type='wsld_plugin.CachedTeacher', views=1)
+    changed.model.teacher_ckpt = False
+    distiller = changed.model.distiller
+    distiller.teacher_recorders.teacher_ce = dict(type='mmrazor.ModuleOutputs', source='teacher_ce')
+    for mapping in distiller.loss_forward_mappings.values():
+        mapping.teacher_ce = dict(recorder='teacher_ce', from_student=False)
+    return changed
+
+
+def open_cache(step: TrainStep, source: TrainStep, folder: Path) -> None:
+    """Write what the teacher of ``source`` says of its batch to ``folder``, and let ``step`` read it from there.
+
+    Both have the same batch. Idle where the teacher of ``step`` is no `CachedTeacher`.
+    """
+    teacher = getattr(step.model, 'teacher', None)
+    if not isinstance(teacher, CachedTeacher):
+        return
+    logits, labels = _soft_labels(source.model, source.new_batch())
+    header = Header(teacher_weights='', teacher_config='', pipeline='', data_preprocessor='', dataset='',
+                    num_samples=len(logits), num_classes=logits.shape[1], views=1, seed=0)
+    with writing(folder, header) as writer:
+        writer.append(encode(logits, labels))
+        writer.finish()
+    teacher.open(SoftLabels(folder))
+    for index, sample in enumerate(step.batch['data_samples']):
+        sample.set_field(SampleKey(0, 0, index), 'sample_key', field_type='metainfo')
+
+
+@torch.no_grad()
+def _soft_labels(model: Any, batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    data = model.data_preprocessor(batch, training=False)
+    labels = torch.cat([sample.gt_label for sample in data['data_samples']])
+    return model.teacher(data['inputs'], data['data_samples'], mode='tensor'), labels

@@ -79,7 +79,7 @@ def test_a_missing_teacher_names_the_nearest_file(root):
 def test_a_missing_teacher_names_the_command_that_trains_it(root):
     teacher = dict(cfg_path='configs/baselines/resnet18-w32_digits.py')
     cfg = Config(dict(model=dict(teacher=teacher, teacher_ckpt=str(root / 'resnet18-w32_digits/model_last.pth'))))
-    with pytest.raises(ConfigError, match=r'Train it: python tools/train\.py configs/baselines/resnet18-w32_digits\.py$'):
+    with pytest.raises(ConfigError, match=r'Train it: python tools/train\.py configs/.*resnet18-w32_digits\.py$'):
         check_teacher(cfg)
     cfg.model.teacher_ckpt = str(root / 'elsewhere/model_last.pth')
     with pytest.raises(ConfigError, match='first lines of the config'):

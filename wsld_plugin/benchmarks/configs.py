@@ -59,12 +59,12 @@ def read_training_config(path: str, options: Mapping[str, Any] | None = None) ->
             raise ConfigError(f'{path}: {key}={cfg[key]!r} is not built by this benchmark, so its figure would be '
                               f'that of another step. Measure it with --cfg-options {key}=None.')
     if cached_teacher(cfg) is not None:
-        raise ConfigError(f'{path}: its soft labels come from a cache, and there is none of random images. Measure it '
-                          "with `tools/benchmark.py step`, whose rungs 'cached' make one.")
+        raise ConfigError(f'{path}: its soft labels come from a cache, and there is none of random images. Measure '
+                          "it with `tools/benchmark.py step`, whose rungs 'cached' make one.")
     for part in ('resident', 'cuda_graph'):
         if (cfg.get('accelerate') or {}).get(part):
-            raise ConfigError(f'{path}: accelerate.{part} is a matter of the data, which are not measured here. Measure '
-                              'it with `tools/benchmark.py train`.')
+            raise ConfigError(f'{path}: accelerate.{part} is a matter of the data, which are not measured here. '
+                              'Measure it with `tools/benchmark.py train`.')
     accelerate(cfg)
     return cfg
 

@@ -7,7 +7,7 @@ from importlib import import_module
 
 # In this order: the later ones import what the earlier ones make importable.
 _REMEDIES = ('requirements', 'mmcv_lite', 'mmcv_version', 'mmrazor_quantization', 'mmrazor_inplace',
-             'safe_checkpoints')
+             'safe_checkpoints', 'config_text', 'fsdp_optimizer_state', 'deepspeed_optimizers')
 
 
 def apply() -> None:

@@ -10,6 +10,8 @@ from torch import distributed
 
 from wsld_plugin.errors import ConfigError
 
+from .flexible import is_flexible, needs_launcher
+
 
 @contextmanager
 def launched(cfg: dict[str, Any]) -> Iterator[None]:
@@ -34,9 +36,12 @@ def prepare_launch(cfg: dict[str, Any]) -> None:
         cfg: the whole config, ``launcher`` in it; changed in place.
 
     Raises:
-        ConfigError: a launcher that needs a GPU, without one.
+        ConfigError: a launcher that needs a GPU, without one; no launcher, where a strategy needs one.
     """
     launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' and needs_launcher(cfg):
+        raise ConfigError(f"strategy {cfg['strategy']['type']!r} needs a launcher, for one process too: "
+                          'bash tools/dist_train.sh CONFIG 1')
     if launcher == 'none' or get_device() != 'cpu':
         return
     if launcher != 'pytorch':
@@ -44,6 +49,8 @@ def prepare_launch(cfg: dict[str, Any]) -> None:
                           'which launches with torchrun (--launcher pytorch).')
     if not distributed.is_initialized():
         distributed.init_process_group('gloo')
+    if is_flexible(cfg):  # its strategies find the device
+        return
     cfg['model_wrapper_cfg'] = dict(
         dict(type='MMDistributedDataParallel', broadcast_buffers=False,
              find_unused_parameters=cfg.get('find_unused_parameters', False)),

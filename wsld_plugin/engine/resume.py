@@ -6,6 +6,8 @@ from pathlib import Path
 
 from wsld_plugin.errors import ConfigError
 
+# In a checkpoint that is a folder, as DeepSpeed writes it: written last, so that where it is, all is.
+WEIGHTS = 'weights.pth'
 _CHECKPOINT = re.compile(r'^(epoch|iter)_(\d+)\.pth$')
 
 
@@ -25,10 +27,17 @@ def newest_checkpoint(work_dir: str | Path) -> Path | None:
     pointer = work_dir / 'last_checkpoint'
     if pointer.is_file():
         named = work_dir / Path(pointer.read_text().strip()).name
-        if named.is_file():
+        if weights_of(named).is_file():
             return named
-    found = [(int(match[2]), path) for path in work_dir.glob('*.pth') if (match := _CHECKPOINT.match(path.name))]
+    found = [(int(match[2]), path) for path in work_dir.glob('*.pth')
+             if (match := _CHECKPOINT.match(path.name)) and weights_of(path).is_file()]
     return max(found)[1] if found else None
+
+
+def weights_of(checkpoint: str | Path) -> Path:
+    """The file that holds a checkpoint's weights: the checkpoint itself, or one in it where it is a folder."""
+    checkpoint = Path(checkpoint)
+    return checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
 
 
 def refuse_to_overwrite(work_dir: str | Path) -> None:

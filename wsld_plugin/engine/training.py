@@ -16,9 +16,10 @@ from wsld_plugin.config.load import load_config
 from wsld_plugin.errors import ConfigError
 
 from .accelerate import accelerate
+from .flexible import settle_flexible
 from .keyed import key_training_set
 from .launch import launched
-from .resume import newest_checkpoint, refuse_to_overwrite
+from .resume import newest_checkpoint, refuse_to_overwrite, weights_of
 from .workers import end_workers, settle_workers
 
 
@@ -57,6 +58,7 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
     settle_workers(cfg)
     key_training_set(cfg)
     accelerate(cfg)
+    settle_flexible(cfg)
     check_config(cfg)
     return cfg
 
@@ -84,9 +86,12 @@ def _set_resume(cfg: Config, resume: bool | str) -> None:
         refuse_to_overwrite(cfg.work_dir)
         print_log(f'--resume: {cfg.work_dir} holds no checkpoint yet; the run starts from the beginning.')
         return
-    if not found.is_file():
+    if not weights_of(found).is_file():
         raise ConfigError(f'--resume {found}: no such file. Without a name, --resume takes the newest checkpoint of '
                           f'{cfg.work_dir}.')
+    if found.is_dir():
+        raise ConfigError(f'--resume {found}: the shards in it are pickles, and DeepSpeed would execute what they '
+                          'hold. Resuming is refused; the weights are safe to test, or to export.')
     if resume is not True:
         _check_resumable(found)
     cfg.resume, cfg.load_from = True, str(found)

@@ -8,6 +8,7 @@ from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from wsld_plugin.engine.atomic import ATOMIC_BACKEND
+from wsld_plugin.engine.resume import weights_of
 from wsld_plugin.models.export import export_classifier
 from wsld_plugin.registry import HOOKS
 
@@ -53,7 +54,7 @@ class CheckpointHook(_CheckpointHook):
             return
         self.file_backend.remove_now(keep={self.last_ckpt, *self._best_paths()})
         if self.export:
-            export_classifier(path, runner.cfg, self.out_dir, which)
+            export_classifier(str(weights_of(path)), runner.cfg, self.out_dir, which)
 
     def _best_score(self, runner: Runner) -> Any:
         """Of the first indicator, which is the one whose best student is exported."""

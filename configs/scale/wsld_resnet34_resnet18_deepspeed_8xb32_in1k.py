@@ -1,0 +1,11 @@
+"""ResNet-34 → ResNet-18 on ImageNet with WSLD, the optimizer state in shards (DeepSpeed, ZeRO stage 1).
+
+    pip install deepspeed
+    bash tools/dist_train.sh configs/scale/wsld_resnet34_resnet18_deepspeed_8xb32_in1k.py 8
+
+Data and teacher as for configs/wsld/wsld_resnet34_resnet18_8xb32_in1k.py, and the same result: for students that
+fit on a GPU, as this one, that config is the faster. Not run here: needs 8 GPUs. On two CPU processes, with the
+digits and DeepSpeed 0.19.8: the weights of DDP.
+"""
+_base_ = ['../wsld/wsld_resnet34_resnet18_8xb32_in1k.py', '../_base_/strategies/deepspeed.py']
+optim_wrapper = dict(type='DeepSpeedOptimWrapper')

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from wsld_plugin.datasets.keyed import SampleKey
+from wsld_plugin.soft_labels.convert import use_cached_labels
 from wsld_plugin.soft_labels.header import Header
 from wsld_plugin.soft_labels.reader import SoftLabels
 from wsld_plugin.soft_labels.records import encode
@@ -20,14 +21,9 @@ from .step import TrainStep
 
 
 def cached_config(cfg: Config) -> Config:
-    """A distillation with WSLD whose teacher is a `CachedTeacher` of all logits, all else equal."""
+    """A distillation that reads all logits of its teacher from disk, all else equal."""
     changed = copy.deepcopy(cfg)
-    changed.model.teacher = dict(type='wsld_plugin.CachedTeacher', views=1)
-    changed.model.teacher_ckpt = False
-    distiller = changed.model.distiller
-    distiller.teacher_recorders.teacher_ce = dict(type='mmrazor.ModuleOutputs', source='teacher_ce')
-    for mapping in distiller.loss_forward_mappings.values():
-        mapping.teacher_ce = dict(recorder='teacher_ce', from_student=False)
+    use_cached_labels(changed, views=1)
     return changed
 
 

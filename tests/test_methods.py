@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from caches import random_cache
 from factories import RGB, batch, build, classifier
 from mmengine.optim import build_optim_wrapper
 from torch.nn import functional as F
 
 from wsld_plugin.config.check import check_config
 from wsld_plugin.config.load import load_config
+from wsld_plugin.datasets import SampleKey
 from wsld_plugin.errors import ConfigError
 
 METHODS = Path(__file__).parents[1] / 'configs/_base_/methods'
@@ -99,7 +101,7 @@ def prepared(model, kind):
 
 
 def test_no_method_is_left_out():
-    assert {path.stem for path in METHODS.glob('*.py')} == {*FORMULAS, 'soft_label'}
+    assert {path.stem for path in METHODS.glob('*.py')} == {*FORMULAS, 'soft_label', 'wsld_cached'}
 
 
 @each_method
@@ -119,6 +121,21 @@ def test_preset_is_its_formula_in_value_and_gradient(tmp_path, method, target):
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-7)
     expected_gradient, = torch.autograd.grad(expected, s)
     torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_the_cached_preset_is_the_formula_of_the_logits_on_disk(tmp_path):
+    torch.manual_seed(0)
+    model = build(config(tmp_path, 'wsld_cached', teacher=dict(views=1)).model).eval()
+    model.teacher.open(random_cache(tmp_path, num_samples=6, num_classes=C, views=1))
+    data = model.data_preprocessor(batch(6, C), True)
+    for index, sample in enumerate(data['data_samples']):
+        sample.set_gt_label(index % C).set_field(SampleKey(0, 0, index), 'sample_key', field_type='metainfo')
+    y = F.one_hot(torch.arange(6) % C, C).double()
+    t = model.teacher(data['inputs'], data['data_samples'], mode='tensor').double()
+    losses = model(**data, mode='loss')
+    s = model.student(data['inputs'], mode='tensor').double()
+    # the logits were kept in float16, their cross entropy exactly
+    torch.testing.assert_close(sum(losses.values()).double(), wsld(s, t, y), rtol=1e-3, atol=0)
 
 
 @each_method

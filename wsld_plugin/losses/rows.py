@@ -20,13 +20,13 @@ _IGNORE_NOTHING = -2**62
 def kd_rows(student: Tensor, teacher: Tensor, *, tau: float, student_tau: float, factor: float,
             dtype: torch.dtype, out: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``factor · KL(softmax(t / τ) ‖ softmax(s / τ_s))``; see :func:`wsld_plugin.losses.functional.kd`."""
-    teacher = _below_zero(teacher, dtype).mul_(1 / tau)
-    student = _below_zero(student, dtype).mul_(1 / student_tau)
-    p, log_p = _softmax(teacher, out)
-    difference = teacher.sub_(student).mul_(p).sum(1)
-    del teacher  # its memory can hold q
-    q, log_q = _softmax(student)
-    values = (difference + (log_p - log_q)) * factor
+    # log p - log q sample by sample and class by class: as a difference of sums, a small divergence would lose digits
+    log_p = torch.log_softmax(teacher.to(dtype) * (1 / tau), 1)
+    p = torch.exp(log_p, out=out)
+    log_q = torch.log_softmax(student.to(dtype) * (1 / student_tau), 1)
+    divergence = log_p.sub_(log_q).mul_(p).sum(1)
+    q = log_q.exp_()
+    values = divergence * factor
     return values, torch.full_like(values, -factor / student_tau), p, q
 
 
@@ -75,10 +75,6 @@ def expected_surprisal(log_probabilities: Tensor, target: Tensor) -> Tensor:
 
 def _negative_weights(student_ce: Tensor, teacher_ce: Tensor) -> Tensor:
     return torch.expm1(student_ce / (-_EPS - teacher_ce))
-
-
-def _below_zero(logits: Tensor, dtype: torch.dtype) -> Tensor:
-    return logits - logits.amax(1, keepdim=True).to(dtype)
 
 
 def _softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:

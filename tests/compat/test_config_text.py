@@ -4,6 +4,10 @@ from mmengine.config import Config, config
 from wsld_plugin.compat import config_text
 
 
+# the forks format with another library, and quickly
+needs_yapf = pytest.mark.skipif(not hasattr(config, 'FormatCode'), reason='mmengine does not format with yapf')
+
+
 @pytest.fixture
 def calls(monkeypatch):
     """What yapf itself is asked for, by a fresh remedy."""
@@ -18,6 +22,7 @@ def calls(monkeypatch):
     return seen
 
 
+@needs_yapf
 def test_the_text_is_yapfs_and_made_once(calls):
     cfg = Config(dict(model=dict(type='A', sizes=[1, 2]), lr=.1))
     first = cfg.pretty_text
@@ -26,6 +31,7 @@ def test_the_text_is_yapfs_and_made_once(calls):
     assert Config.fromstring(first, '.py').to_dict() == cfg.to_dict()
 
 
+@needs_yapf
 def test_a_config_that_changes_is_formatted_anew(calls):
     cfg = Config(dict(lr=.1))
     before = cfg.pretty_text
@@ -34,6 +40,7 @@ def test_a_config_that_changes_is_formatted_anew(calls):
     assert len(calls) == 2
 
 
+@needs_yapf
 def test_a_second_call_changes_nothing(calls):
     once = config.FormatCode
     config_text.apply()
@@ -41,6 +48,6 @@ def test_a_second_call_changes_nothing(calls):
 
 
 def test_idle_where_mmengine_does_not_format(monkeypatch):
-    monkeypatch.delattr(config, 'FormatCode')
+    monkeypatch.delattr(config, 'FormatCode', raising=False)
     config_text.apply()
     assert not hasattr(config, 'FormatCode')

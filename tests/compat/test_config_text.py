@@ -3,7 +3,6 @@ from mmengine.config import Config, config
 
 from wsld_plugin.compat import config_text
 
-
 # the forks format with another library, and quickly
 needs_yapf = pytest.mark.skipif(not hasattr(config, 'FormatCode'), reason='mmengine does not format with yapf')
 

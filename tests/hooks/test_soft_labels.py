@@ -16,12 +16,6 @@ from wsld_plugin.soft_labels.header import HEADER, RECORDS
 KD = dict(type='wsld_plugin.KD', tau=4.0)
 
 
-@pytest.fixture(autouse=True)
-def plain_config_text(monkeypatch):
-    """mmengine lays out the text of a run's config eight times, a third of a second each."""
-    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **style: (text, True))
-
-
 class Listen(Hook):
     """Notes the losses, and the logits that the teacher served beside those of the network on the same pixels."""
 

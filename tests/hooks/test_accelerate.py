@@ -2,13 +2,14 @@ import re
 
 import pytest
 import torch
-from factories import batch, build, classifier, digits_distillation, distillation, run_cfg
+from factories import RGB, batch, build, classifier, digits_distillation, distillation, run_cfg
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import RUNNERS
 from torch import nn
 
 from wsld_plugin.engine.accelerate import accelerate
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.hooks.accelerate import compile_backbones, fold_teacher
+from wsld_plugin.hooks.accelerate import MANY_CLASSES, compile_backbones, compile_losses, fold_teacher
 
 
 class Fickle(nn.Module):
@@ -87,6 +88,29 @@ def test_a_backbone_with_a_recorder_inside_is_not_compiled():
     assert "compile: left out for the student's backbone, 'layer3' in it has a hook." in lines
     assert model.student.backbone._compiled_call_impl is None
     assert model.teacher.backbone._compiled_call_impl is not None
+
+
+def test_losses_of_few_classes_and_of_no_distillation_are_not_compiled():
+    assert compile_losses(build(distillation()), dict(backend='eager')) == []
+    assert compile_losses(build(classifier()), dict(backend='eager')) == []
+
+
+# torch: dynamo instantiates an autograd function, looks at the .grad of logits, and warns of both
+@pytest.mark.filterwarnings('ignore:.*should not be instantiated:DeprecationWarning',
+                            'ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning')
+def test_losses_of_many_classes_are_compiled_and_train_the_same():
+    losses = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        student, teacher = (classifier(MANY_CLASSES, width, RGB) for width in (4, 8))
+        model = build(distillation(architecture=student, teacher=teacher))
+        if compiled:
+            assert compile_losses(model, dict(backend='aot_eager')) == ['compile: the loss loss_soft.']
+            assert model.distiller.distill_losses['loss_soft']._compiled_call_impl is not None
+        optimizer = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=.1)))
+        steps = [model.train_step(batch(), optimizer) for _ in range(2)]
+        losses.append({name: value.item() for name, value in steps[1].items()})
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_what_was_done_is_logged_once(tmp_path):

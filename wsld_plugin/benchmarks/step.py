@@ -18,7 +18,7 @@ from wsld_plugin.algorithms import SoftLabelDistill
 from wsld_plugin.algorithms.heads import head_classes
 from wsld_plugin.engine.runner import use_channels_last
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.hooks.accelerate import compile_backbones, fold_teacher
+from wsld_plugin.hooks.accelerate import compile_backbones, compile_losses, fold_teacher
 
 from .batches import collate_of, random_batch
 from .gate import check_repeats
@@ -114,7 +114,8 @@ def accelerate_model(model: torch.nn.Module, parts: Mapping[str, Any], batch: An
     if parts.get('fold_teacher_bn') and isinstance(model, SoftLabelDistill):
         lines += fold_teacher(model, copy.deepcopy(batch))
     if parts.get('compile'):
-        lines += compile_backbones(model, {} if parts['compile'] is True else parts['compile'])
+        options = {} if parts['compile'] is True else parts['compile']
+        lines += compile_backbones(model, options) + compile_losses(model, options)
     return lines
 
 

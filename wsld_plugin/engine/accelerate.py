@@ -31,7 +31,8 @@ def accelerate(cfg: Config) -> None:
     amp               None     ``'bf16'`` or ``'fp16'``: mixed precision; see :func:`use_amp`
     channels_last     True     weights and images in the order N, H, W, C in memory: the same sums
     fold_teacher_bn   True     the teacher's BatchNorms become part of its convolutions; see :class:`Fold`
-    compile           False    True, or a dict of arguments of `torch.compile`: backbones compiled
+    compile           False    True, or a dict of arguments of `torch.compile`: backbones compiled, and losses
+                               of many classes
     resident          False    the training set lives on the device; see :func:`use_resident_data`
     cuda_graph        False    with ``resident``: the step is recorded once and replayed; see `CapturedStepHook`
     decode            None     ``'exact'`` or ``'scaled'``: of a JPEG only what its crop needs is decoded; see

@@ -10,18 +10,21 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from wsld_plugin.algorithms.heads import head_classes
 from wsld_plugin.engine.compiling import check_compiler, hooked_inside
 from wsld_plugin.engine.fold_batchnorm import Fold
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.registry import HOOKS
 
+# Classes from which on a loss is no small part of a step: compiled, KD takes half the time (docs/benchmarks.md).
+MANY_CLASSES = 10_000
 # Of the largest logit, or of 1 where that is smaller; folding differs from it by rounding, about 1e-6.
 _TOLERANCE = 1e-4
 
 
 @HOOKS.register_module()
 class AccelerateHook(Hook):
-    """Before the first step: fold the teacher's BatchNorms, compile the backbones.
+    """Before the first step: fold the teacher's BatchNorms, compile the backbones and the losses of many classes.
 
     The teacher's logits of the first batch, in float32, must be the same to 1e-4 of the largest before and after
     folding. Every part that is done or left out is told in one line of the log.
@@ -30,7 +33,8 @@ class AccelerateHook(Hook):
         fold_teacher_bn: fold; left out for ``teacher_bn='train'``, for a teacher whose data flow cannot be traced,
             and for single BatchNorms where the result would not be the same or a recorder looks on.
         compile: True, or a dict of arguments of `torch.compile`: compile the backbones of student and teacher, which
-            lie between the recorders' hooks; left out for one with a hook inside.
+            lie between the recorders' hooks, left out for one with a hook inside; and the distillation's losses,
+            from 10,000 classes on.
 
     Raises:
         ConfigError: folded logits differ; there is nothing on this machine to compile with.
@@ -58,7 +62,8 @@ class AccelerateHook(Hook):
         if self.fold_teacher_bn and isinstance(getattr(model, 'teacher', None), nn.Module):
             lines += fold_teacher(model, data_batch)
         if self.compile:
-            lines += compile_backbones(model, {} if self.compile is True else dict(self.compile))
+            options = {} if self.compile is True else self.compile
+            lines += compile_backbones(model, options) + compile_losses(model, options)
         for line in lines:
             runner.logger.info(f'accelerate.{line}')
 
@@ -104,6 +109,16 @@ def compile_backbones(model: nn.Module, options: Mapping[str, Any]) -> list[str]
                 backbone.compile(**options)
                 lines.append(f"compile: the {role}'s {name}.")
     return lines
+
+
+def compile_losses(model: nn.Module, options: Mapping[str, Any]) -> list[str]:
+    """Compile the losses of a distillation of `MANY_CLASSES` or more; what was done."""
+    if not hasattr(model, 'distiller') or (head_classes(model.student) or 0) < MANY_CLASSES:
+        return []
+    losses = model.distiller.distill_losses
+    for loss in losses.values():
+        loss.compile(**options)
+    return [f'compile: the loss {name}.' for name in losses]
 
 
 def backbones(model: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:

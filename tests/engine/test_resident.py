@@ -1,13 +1,17 @@
 """Training configs with resident data: what is in the config, and what is learnt from them."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from factories import RGB, classifier, digits_classifier, distillation, run_cfg
 from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
 from packs import AUGMENTED, recorded
 from processes import tool
 
 from wsld_plugin.config.check import check_config
+from wsld_plugin.datasets import SampleKey
 from wsld_plugin.datasets.packing import Source, pack
 from wsld_plugin.engine.keyed import key_training_set
 from wsld_plugin.engine.resident import use_resident_data
@@ -15,6 +19,10 @@ from wsld_plugin.engine.training import train, training_config
 from wsld_plugin.errors import ConfigError
 
 CROP_AND_FLIP = [*AUGMENTED[:2], AUGMENTED[-1]]
+ROTATED = [*AUGMENTED[:2], dict(type='mmpretrain.NumpyToPIL'),
+           dict(type='mmpretrain.torchvision/RandomRotation', degrees=15), dict(type='mmpretrain.PILToNumpy'),
+           AUGMENTED[-1]]
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 def coloured(n, seed):
@@ -101,10 +109,10 @@ def test_a_loader_that_other_splits_share_stays_theirs(tmp_path, root):
     assert resident(cfg).val_dataloader.dataset.type == 'wsld_plugin.PackedDataset'
 
 
-@pytest.mark.parametrize('name', ['RandomRotation', 'torchvision/RandomRotation', 'LoadImageFromFile'])
+@pytest.mark.parametrize('name', ['RandomRotation', 'torchvision/RandomResizedCrop', 'LoadImageFromFile'])
 def test_other_transforms_are_refused_before_anything_is_built(tmp_path, root, name):
     cfg = packed_cfg(tmp_path, root, pipeline=[dict(type=name), AUGMENTED[-1]])
-    with pytest.raises(ConfigError, match=f'has {name}, which.*RandomCrop, RandomFlip, PackInputs'):
+    with pytest.raises(ConfigError, match=f'has {name}, which.*RandomCrop, RandomFlip, .*, PackInputs'):
         resident(cfg)
 
 
@@ -112,6 +120,14 @@ def test_cached_soft_labels_of_other_crops_are_refused(tmp_path, root):
     model = distillation(teacher=dict(type='wsld_plugin.CachedTeacher'))
     with pytest.raises(ConfigError, match='CachedTeacher belong to images that were augmented on the CPU'):
         use_resident_data(packed_cfg(tmp_path, root, model))
+
+
+def test_cached_soft_labels_of_whole_images_are_taken(tmp_path, root):
+    model = distillation(teacher=dict(type='wsld_plugin.CachedTeacher'))
+    whole = [transform for transform in ROTATED if 'Random' not in transform['type']]
+    cfg = packed_cfg(tmp_path, root, model, pipeline=whole)
+    use_resident_data(cfg)
+    assert cfg.train_dataloader.dataset.type == 'wsld_plugin.ResidentDataset'
 
 
 @pytest.mark.parametrize('loader', [None, dict(batch_size=3), dict(dataset=[1, 2])])
@@ -131,6 +147,33 @@ def test_the_same_weights_are_learnt_without_augmentation(tmp_path, root):
 def test_the_digits_learn_the_same_weights(tmp_path):
     runs = [train(change(run_cfg(tmp_path / change.__name__, digits_classifier()))) for change in (usual, resident)]
     assert same(weights(runs[0]), weights(runs[1]))
+
+
+@pytest.mark.parametrize('path', sorted((CONFIGS / '_base_/datasets').glob('cifar*.py')), ids=lambda path: path.stem)
+def test_the_data_of_every_cifar_config_are_taken(path):
+    cfg = Config.fromfile(path)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    use_resident_data(cfg)
+    assert cfg.train_dataloader.dataset.dataset.pipeline == pipeline
+
+
+def test_a_teacher_free_config_is_rotated_with_the_switch(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
+    pack(tmp_path / 'pack', dict(train=Source([str(i) for i in range(100)], 24, ((img, 0) for img in images))))
+    cfg = training_config(
+        str(CONFIGS / 'tf_kd/lsr_resnet18_1xb128_cifar100.py'), work_dir=str(tmp_path / 'run'), validate=False,
+        options={'accelerate.resident': True, 'train_dataloader.dataset.data_root': str(tmp_path / 'pack'),
+                 'train_dataloader.batch_size': 8})
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        data = DATASETS.build({**cfg.train_dataloader.dataset, 'device': 'cpu'})
+    for epoch in range(2):
+        keys = [SampleKey(0, epoch, index) for index in range(24)]
+        inputs = data.__getitems__(keys)['inputs']
+        assert (inputs.shape, inputs.dtype) == ((24, 3, 32, 32), torch.uint8)
+        # a crop alone fills whole rows and columns; a rotation also cuts the corners
+        filled = (inputs == 0).all(1)
+        corners = filled & ~filled.all(1, keepdim=True) & ~filled.all(2, keepdim=True)
+        assert corners.flatten(1).any(1).sum() > 12
 
 
 def test_augmented_training_is_as_accurate(tmp_path, root):
@@ -153,7 +196,8 @@ def test_augmented_training_is_as_accurate(tmp_path, root):
 @pytest.mark.parametrize('interval', [2, 4])
 def test_resume_in_the_middle_of_an_epoch_is_exact(tmp_path, root, interval):
     def cfg(name, **more):
-        made = packed_cfg(tmp_path / name, root, train_cfg=dict(by_epoch=False, max_iters=5, val_interval=5), **more)
+        made = packed_cfg(tmp_path / name, root, pipeline=ROTATED,
+                          train_cfg=dict(by_epoch=False, max_iters=5, val_interval=5), **more)
         made.default_hooks.checkpoint = dict(type='wsld_plugin.CheckpointHook', interval=interval, by_epoch=False)
         return resident(made)
     whole = weights(train(cfg('whole')))
@@ -172,7 +216,8 @@ def test_resume_after_an_epoch_is_exact(tmp_path, root):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='would need two GPUs')
 def test_two_ranks_train_on_the_pixels_of_one(tmp_path, root):
-    cfg = packed_cfg(tmp_path / 'unused', root, custom_imports=dict(imports=['wsld_plugin', 'packs']),
+    cfg = packed_cfg(tmp_path / 'unused', root, pipeline=ROTATED,
+                     custom_imports=dict(imports=['wsld_plugin', 'packs']),
                      custom_hooks=[dict(type='RecordPixels', folder=str(tmp_path / 'one'))])
     cfg.accelerate = dict(resident=True)
     path = tmp_path / 'small.py'

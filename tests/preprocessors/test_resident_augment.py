@@ -3,16 +3,24 @@ import mmpretrain.datasets.transforms as mm
 import numpy as np
 import pytest
 import torch
-import torchvision.transforms
+from mmpretrain.registry import TRANSFORMS
 from packs import arrays
 from scipy.stats import chi2_contingency
 
-from wsld_plugin.datasets.resident_random import key_states
-from wsld_plugin.errors import ConfigError
-from wsld_plugin.preprocessors.resident_augment import ResidentAugment, check_supported
+from wsld_plugin.datasets.resident_random import key_states, random_bits
+from wsld_plugin.preprocessors.resident_augment import ResidentAugment
 
 HEIGHT, WIDTH = 7, 9
 CIFAR = [mm.RandomCrop(crop_size=(HEIGHT, WIDTH), padding=4), mmcv.transforms.RandomFlip(prob=0.5), mm.PackInputs()]
+
+
+def rotated(turned=False, **settings):
+    """A rotation as it is in a pipeline."""
+    rotation = TRANSFORMS.build(dict(type='torchvision/RandomRotation', **settings))
+    return [mm.NumpyToPIL(to_rgb=turned), rotation, mm.PILToNumpy(to_bgr=turned)]
+
+
+ROTATED = [*CIFAR[:2], *rotated(degrees=15), CIFAR[2]]
 
 
 def images(n=6, channels=3):
@@ -65,6 +73,35 @@ DIRECTIONS = {(0, 0): None, (0, 1): 'horizontal', (1, 0): 'vertical', (1, 1): 'd
 ALL = ['horizontal', 'vertical', 'diagonal']
 
 
+def transforms_of(step, fixed=False):
+    """Of the libraries; with ``fixed`` those whose random numbers can be set."""
+    if 'degrees' in step:
+        return rotated(**step)
+    kinds = (FixedCrop, FixedFlip) if fixed else (mm.RandomCrop, mmcv.transforms.RandomFlip)
+    return [kinds['crop_size' not in step](**step)]
+
+
+def expected_image(steps, image, drawn, state):
+    """What the libraries make of one image (H, W, C), given what was drawn for it."""
+    results = dict(img=image[..., 0].copy() if image.shape[2] == 1 else image.copy())
+    drawn, place = list(drawn), 0
+    for step in steps:
+        transforms = transforms_of(step, fixed=True)
+        if 'degrees' in step:
+            low, high = transforms[1].t.degrees
+            angle = low + (high - low) * int(random_bits(state, f'{place + 1}.RandomRotation')[0]) / 2**32
+            transforms[1].t.get_params = lambda degrees, angle=angle: angle
+            del drawn[:6]
+        else:
+            transforms[0].place = pair = (drawn.pop(0), drawn.pop(0))
+            transforms[0].chosen = DIRECTIONS.get(pair)
+        for transform in transforms:
+            results = transform(results)
+        place += len(transforms)
+    assert not drawn
+    return mm.PackInputs()(results)['inputs']
+
+
 @pytest.mark.parametrize('channels', [1, 3])
 @pytest.mark.parametrize('steps', [
     [dict(crop_size=5)],
@@ -76,23 +113,42 @@ ALL = ['horizontal', 'vertical', 'diagonal']
     [dict(prob=0.9, direction=ALL)],
     [dict(prob=[0.25, 0.25, 0.25], direction=ALL), dict(crop_size=6, padding=3), dict(prob=0.5)],
     [dict(crop_size=6, padding=2), dict(prob=0.5, direction='vertical'), dict(crop_size=5), dict(prob=1.0)],
+    *([dict(degrees=(angle, angle))] for angle in (0, 90, 180, -90, 15, -15, 359.9)),
+    [dict(degrees=180, fill=(4, 5, 6))],
+    [dict(degrees=180, fill=7, turned=True)],
+    [dict(crop_size=(HEIGHT, WIDTH), padding=4), dict(prob=0.5), dict(degrees=15)],
+    [dict(degrees=40), dict(crop_size=6, padding=(1, 2, 3, 4)), dict(prob=0.9, direction=ALL)],
+    [dict(prob=0.5), dict(degrees=(20, 300), fill=(4, 5, 6)), dict(prob=0.5, direction='vertical'),
+     dict(crop_size=(10, 5), padding=3, pad_val=(4, 5, 6)), dict(degrees=100, fill=(4, 5, 6))],
+    [dict(crop_size=(4, 1)), dict(degrees=90), dict(crop_size=4, padding=2), dict(prob=0.5)],
+    [dict(crop_size=(1, 4)), dict(degrees=90), dict(prob=0.5, direction='vertical'), dict(crop_size=4, padding=2)],
     []])
 def test_it_equals_the_transforms_of_the_libraries_given_what_was_drawn(steps, channels):
     if channels == 1:
-        steps = [{key: 1 if key == 'pad_val' else value for key, value in step.items()} for step in steps]
+        one = dict(pad_val=4, fill=4, turned=False)
+        steps = [{key: one.get(key, value) for key, value in step.items()} for step in steps]
     source = images(channels=channels)
-    plain = [(mm.RandomCrop if 'crop_size' in step else mmcv.transforms.RandomFlip)(**step) for step in steps]
-    fixed = [(FixedCrop if 'crop_size' in step else FixedFlip)(**step) for step in steps]
-    found, numbers = augmented([*plain, mm.PackInputs()], source)
-    for image, (index, *drawn) in zip(found, numbers, strict=True):
-        results = dict(img=source[index].permute(1, 2, 0).numpy().copy())
-        for place, transform in enumerate(fixed):
-            transform.place = pair = tuple(drawn[2 * place:2 * place + 2])
-            transform.chosen = DIRECTIONS.get(pair)
-            results = transform(results)
-        expected = mm.PackInputs()(results)['inputs']
+    transforms = [transform for step in steps for transform in transforms_of(step)]
+    found, numbers = augmented([*transforms, mm.PackInputs()], source)
+    for image, (index, *drawn), place in zip(found, numbers, range(64), strict=True):
+        expected = expected_image(steps, source[index].permute(1, 2, 0).numpy(), drawn,
+                                  key_states([(0, 0, place, 0)]))
         assert image.shape == expected.shape
         assert (image == expected).all()
+
+
+def test_pixels_do_not_depend_on_the_rest_of_the_batch():
+    source = images()
+    augment = ResidentAugment(ROTATED, source.shape[1:], 'cpu')
+    found, numbers = augmented(ROTATED, source)
+    for part in (slice(0, 1), slice(5, 18), slice(63, None)):
+        assert (augment(source, torch.from_numpy(numbers[part])) == found[part]).all()
+    assert (augmented(ROTATED, source, n=10)[1] == numbers[:10]).all()
+
+
+def test_another_epoch_has_other_pixels():
+    here, there = (augmented(ROTATED, images(), epoch=epoch)[0] for epoch in (0, 1))
+    assert (here != there).flatten(1).any(1).sum() > 60
 
 
 def test_offsets_stay_in_the_padded_image_and_reach_all_of_it():
@@ -140,45 +196,15 @@ def test_no_generator_is_touched_and_no_image_changed():
     source = images()
     before = source.clone()
     state = np.random.get_state()[1].tobytes(), torch.get_rng_state()  # noqa: NPY002
-    augmented(CIFAR, source)
+    augmented(ROTATED, source)
     assert np.random.get_state()[1].tobytes() == state[0]  # noqa: NPY002
     assert (torch.get_rng_state() == state[1]).all()
     assert (source == before).all()
 
 
-@pytest.mark.parametrize(('transform', 'message'), [
-    (torchvision.transforms.RandomRotation(15), r'has torchvision.*RandomRotation, which .* Supported are '),
-    (torchvision.transforms.RandomCrop(4), r'has torchvision.*RandomCrop, which'),
-    (mm.ColorJitter(brightness=0.4), r'has .*ColorJitter, which'),
-    (FixedCrop(crop_size=4), r'has .*FixedCrop, which'),
-    (mm.RandomCrop(crop_size=20, pad_if_needed=True, padding_mode='edge'), r"padding_mode='edge'.*'constant'"),
-    (mm.PackInputs(algorithm_keys=('mask',)), r"algorithm_keys=\('mask',\)"),
-    (mm.PackInputs(input_key='image'), "input_key='image'")])
-def test_what_is_not_computed_is_refused_by_name(transform, message):
-    with pytest.raises(ConfigError, match=message):
-        ResidentAugment([CIFAR[0], transform], (3, HEIGHT, WIDTH), 'cpu')
-
-
-def test_padding_with_different_values_is_refused():
-    crops = [mm.RandomCrop(crop_size=8, padding=2, pad_val=value) for value in (0, 1)]
-    with pytest.raises(ConfigError, match='the same pad_val'):
-        ResidentAugment(crops, (3, HEIGHT, WIDTH), 'cpu')
-
-
-def test_names_of_a_config_are_checked_with_their_scope():
-    check_supported(['RandomCrop', 'mmpretrain.RandomFlip', 'mmcv.RandomFlip', 'mmpretrain.PackInputs'])
-    for name in ('torchvision/RandomCrop', 'LoadImageFromFile', 'RandomResizedCrop'):
-        with pytest.raises(ConfigError, match=f'has {name}, which'):
-            check_supported(['RandomFlip', name])
-    with pytest.raises(ConfigError, match='has NumpyToPIL, torchvision/RandomRotation, which'):
-        check_supported(['NumpyToPIL', 'RandomFlip', 'torchvision/RandomRotation'])
-    with pytest.raises(ConfigError, match="Did you mean 'RandomFlip'"):
-        check_supported(['RandomFlp'])
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_a_gpu_gives_the_same_pixels():
     source = images()
-    expected, numbers = augmented(CIFAR, source)
-    augment = ResidentAugment(CIFAR, source.shape[1:], 'cuda')
+    expected, numbers = augmented(ROTATED, source)
+    augment = ResidentAugment(ROTATED, source.shape[1:], 'cuda')
     assert (augment(source.cuda(), torch.from_numpy(numbers).cuda()).cpu() == expected).all()

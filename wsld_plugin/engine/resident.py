@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.preprocessors.resident_augment import check_supported
+from wsld_plugin.preprocessors.resident_read import DRAWS_NOTHING, check_supported, without_scope
 
 from .keyed import key_training_set
 
@@ -38,11 +38,11 @@ def use_resident_data(cfg: Config) -> None:
                           'set.')
     names = [_name(transform) for transform in dataset.get('pipeline') or ()]
     check_supported(names)
-    drawn = {name.split('.')[-1] for name in names} - {'PackInputs'}
+    drawn = {without_scope(name) for name in names} - {*DRAWS_NOTHING}
     if drawn and _name((cfg.get('model') or {}).get('teacher')).split('.')[-1] == 'CachedTeacher':
         raise ConfigError('resident data: the soft labels of a CachedTeacher belong to images that were augmented on '
-                          'the CPU, and resident data are cropped and flipped by other random numbers. Load the data '
-                          'as usual, or take the teacher itself.')
+                          'the CPU, and resident data are augmented by other random numbers. Load the data as usual, '
+                          'or take the teacher itself.')
     key_training_set(cfg)
     loader = dict(cfg.train_dataloader)
     for key in _OF_WORKERS:

@@ -1,4 +1,4 @@
-"""One random crop or flip each, as a change of two tables: which row and which column every pixel comes from."""
+"""One random crop or flip each, as a change of two tables: which place every pixel comes from."""
 from __future__ import annotations
 
 import math
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from wsld_plugin.datasets.resident_random import random_below, random_bits
 from wsld_plugin.errors import ConfigError
 
-OUTSIDE = -1  # the place of a padded pixel
+OUTSIDE = -2**40  # added to any place, still negative
 
 
 class Crop:
@@ -26,6 +26,8 @@ class Crop:
         size: height and width of what goes in; the attribute ``size`` is that of what comes out.
         name: what the random numbers are drawn for.
     """
+
+    columns = 2
 
     def __init__(self, transform: RandomCrop, size: tuple[int, int], name: str) -> None:
         self.name = name
@@ -52,16 +54,30 @@ class Crop:
         pixels = impad(np.zeros((1, 1, channels), dtype=np.uint8), padding=(1, 0, 0, 0), pad_val=self._pad_val)
         return pixels.reshape(2, channels)[0].reshape(channels, 1, 1).copy()
 
-    def draw(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
         """Top and left, (N,) each."""
         return (random_below(states, f'{self.name}.top', self._places[0]),
                 random_below(states, f'{self.name}.left', self._places[1]))
 
     def apply(self, rows: Tensor, columns: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """The tables (N, h) and (N, w) after it, from those before it and what was drawn, (N, 2)."""
+        """The tables after it, from those before it and what was drawn, (N, 2).
+
+        Their sum is the place of each pixel in the source, row · width + column, or negative for one that is filled.
+
+        Args:
+            rows: (N, h, 1); (N, h, w) where both coordinates have an influence, after a rotation.
+            columns: (N, 1, w).
+            numbers: (N, 2) int64.
+
+        Returns:
+            The same of the size that comes out.
+        """
         left, top, right, bottom = self._padding
-        return (_cut(rows, (top, bottom), numbers[:, :1], self.size[0]),
-                _cut(columns, (left, right), numbers[:, 1:], self.size[1]))
+        height, width = self.size
+        rows = _cut(rows, 1, (top, bottom), numbers[:, 0], height)
+        if rows.shape[2] > 1:
+            rows = _cut(rows, 2, (left, right), numbers[:, 1], width)
+        return rows, _cut(columns, 2, (left, right), numbers[:, 1], width)
 
 
 class Flip:
@@ -72,6 +88,8 @@ class Flip:
         size: height and width of what goes in and comes out.
         name: what the random numbers are drawn for.
     """
+
+    columns = 2
 
     def __init__(self, transform: RandomFlip, size: tuple[int, int], name: str) -> None:
         self.name, self.size = name, size
@@ -85,15 +103,18 @@ class Flip:
     def fill(self, channels: int) -> None:
         """Nothing is padded."""
 
-    def draw(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
         """Two flags, (N,) each."""
         flags = self._flags[np.searchsorted(self._limits, random_bits(states, self.name), side='right')]
         return flags[:, 0], flags[:, 1]
 
     def apply(self, rows: Tensor, columns: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """The tables (N, h) and (N, w) after it, from those before it and what was drawn, (N, 2)."""
-        return (torch.where(numbers[:, :1] > 0, rows.flip(1), rows),
-                torch.where(numbers[:, 1:] > 0, columns.flip(1), columns))
+        """The tables after it, as in :meth:`Crop.apply`; ``numbers`` (N, 2) int64."""
+        vertical, horizontal = (numbers[:, :, None, None] > 0).unbind(1)
+        rows = torch.where(vertical, rows.flip(1), rows)
+        if rows.shape[2] > 1:
+            rows = torch.where(horizontal, rows.flip(2), rows)
+        return rows, torch.where(horizontal, columns.flip(2), columns)
 
 
 def _sides(padding: Any) -> tuple[int, int, int, int]:
@@ -105,6 +126,10 @@ def _sides(padding: Any) -> tuple[int, int, int, int]:
     return first, second, third, fourth
 
 
-def _cut(places: Tensor, padding: tuple[int, int], offset: Tensor, length: int) -> Tensor:
-    padded = F.pad(places, padding, value=OUTSIDE)
-    return padded.gather(1, offset + torch.arange(length, device=places.device))
+def _cut(table: Tensor, axis: int, padding: tuple[int, int], offset: Tensor, length: int) -> Tensor:
+    """``length`` places of (N, h, w) along the axis 1 or 2 from each sample's offset (N,) on, after the padding."""
+    padded = F.pad(table, (0, 0, *padding) if axis == 1 else padding, value=OUTSIDE)
+    chosen = offset[:, None] + torch.arange(length, device=table.device)
+    if axis == 1:
+        return padded.gather(1, chosen[:, :, None].expand(-1, -1, table.shape[2]))
+    return padded.gather(2, chosen[:, None].expand(-1, table.shape[1], -1))

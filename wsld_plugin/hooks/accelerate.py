@@ -111,7 +111,7 @@ def compile_backbones(model: nn.Module, options: Mapping[str, Any]) -> list[str]
     return lines
 
 
-def compile_losses(model: nn.Module, options: Mapping[str, Any]) -> list[str]:
+def compile_losses(model: Any, options: Mapping[str, Any]) -> list[str]:
     """Compile the losses of a distillation of `MANY_CLASSES` or more; what was done."""
     if not hasattr(model, 'distiller') or (head_classes(model.student) or 0) < MANY_CLASSES:
         return []

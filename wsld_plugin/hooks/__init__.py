@@ -6,8 +6,10 @@ from .finite_loss import FiniteLossHook
 from .iteration_seed import IterationSeedHook
 from .resume_validation import ResumeValidationHook
 from .runtime_info import RuntimeInfoHook
+from .soft_label_monitor import SoftLabelMonitorHook
 from .soft_labels import SoftLabelsHook
 from .teacher_eval import TeacherEvalHook
 
 __all__ = ['AccelerateHook', 'CapturedStepHook', 'CheckpointHook', 'FiniteLossHook', 'IterationSeedHook',
-           'ResumeValidationHook', 'RuntimeInfoHook', 'SoftLabelsHook', 'TeacherEvalHook']
+           'ResumeValidationHook', 'RuntimeInfoHook', 'SoftLabelMonitorHook', 'SoftLabelsHook',
+           'TeacherEvalHook']

@@ -1,0 +1,9 @@
+"""KD on 100 handwritten digits, with its regularization samples counted in every epoch.
+
+    python tools/train.py configs/baselines/resnet18-w32_digits.py
+    python tools/train.py configs/regularization/kd-monitored_resnet18-w32_resnet18-w8_digits.py
+
+The first command trains the teacher. The figures are in soft_label_monitor/ of the run's folder: docs/temperature.md.
+"""
+_base_ = ['../kd/kd_resnet18-w32_resnet18-w8_digits.py']
+custom_hooks = [dict(type='wsld_plugin.SoftLabelMonitorHook')]

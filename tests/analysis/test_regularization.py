@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from wsld_plugin.analysis.regularization import (
+    MEASURES,
+    add,
+    describe,
+    empty,
+    gradient_parts,
+    regularization_samples,
+    sample_measures,
+    summarize,
+)
+from wsld_plugin.losses.functional import wsld_weights
+
+
+def case(n=60, c=5, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = 3 * torch.randn(2, n, c, generator=generator, dtype=dtype)
+    return student, teacher, torch.randint(c, (n,), generator=generator)
+
+
+def by_name(measures):
+    return dict(zip(MEASURES, measures, strict=True))
+
+
+@pytest.mark.parametrize('soft_target', [False, True])
+def test_each_measure_is_what_its_function_gives(soft_target):
+    student, teacher, target = case()
+    if soft_target:
+        target = .8 * F.one_hot(target, 5).double() + .04
+    found = by_name(sample_measures(student, teacher, target, 2.0))
+    a, b = gradient_parts(student, teacher, target, 2.0)
+    expected = dict(
+        regularization_label=regularization_samples(student, teacher, target, 2.0, 'label').double(),
+        regularization_row=regularization_samples(student, teacher, target, 2.0, 'row').double(),
+        weight=wsld_weights(student, teacher, target), bias_norm=a.norm(dim=1), variance_norm=b.norm(dim=1),
+        teacher_ce=F.cross_entropy(teacher, target, reduction='none'),
+        student_ce=F.cross_entropy(student, target, reduction='none'),
+        agreement=(student.argmax(1) == teacher.argmax(1)).double())
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, msg=name)
+
+
+def test_half_precision_is_measured_in_float32():
+    student, teacher, target = case(dtype=torch.bfloat16)
+    found = sample_measures(student, teacher, target, 4.0)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, sample_measures(student.float(), teacher.float(), target, 4.0))
+
+
+def test_a_known_cross_entropy_of_the_teacher_takes_the_place_of_its_logits():
+    student, teacher, target = case()
+    exact = F.cross_entropy(teacher, target, reduction='none')
+    found = by_name(sample_measures(student, teacher.round(), target, 2.0, exact))
+    assert torch.equal(found['teacher_ce'], exact)
+    torch.testing.assert_close(found['weight'], wsld_weights(student, teacher, target))
+
+
+def test_the_summary_of_two_halves_is_that_of_the_whole():
+    measures = sample_measures(*case(), 2.0).numpy()
+    whole, halves = summarize(measures), add(summarize(measures[:, :20]), summarize(measures[:, 20:]))
+    assert whole['count'] == halves['count'] == 60
+    np.testing.assert_allclose(halves['sums'], whole['sums'], rtol=1e-12)
+    np.testing.assert_array_equal(halves['histogram'], whole['histogram'])
+
+
+def test_a_description_has_the_means_and_the_quantiles_of_the_weights():
+    measures = sample_measures(*case(n=5000), 2.0).numpy()
+    described = describe(summarize(measures))
+    for name, values in by_name(measures).items():
+        assert described[name] == pytest.approx(values.mean(), rel=1e-9)
+    for percent in (10, 50, 90):
+        exact = np.percentile(by_name(measures)['weight'], percent, method='inverted_cdf')
+        assert described[f'weight_q{percent}'] == pytest.approx(exact, abs=5.01e-4)
+
+
+def test_weights_of_0_and_1_are_in_the_histogram():
+    measures = np.zeros((len(MEASURES), 4))
+    measures[MEASURES.index('weight')] = [0, 0, 1, 1]
+    histogram = summarize(measures)['histogram']
+    assert (histogram[0], histogram[-1], histogram.sum()) == (2, 2, 4)
+
+
+def test_samples_that_are_not_finite_are_left_out_and_counted():
+    student, teacher, target = case(n=4)
+    student[1] = float('nan')
+    teacher[3, target[3]] = float('-inf')  # its cross entropy is infinite
+    whole = summarize(sample_measures(student, teacher, target, 2.0).numpy())
+    assert (whole['count'], whole['left_out']) == (2, 2)
+    rest = summarize(sample_measures(student[::2], teacher[::2], target[::2], 2.0).numpy())
+    np.testing.assert_array_equal(whole['sums'], rest['sums'])
+
+
+def test_no_samples_have_no_description_and_add_nothing():
+    assert describe(empty()) == {}
+    some = summarize(sample_measures(*case(), 2.0).numpy())
+    assert describe(add(empty(), some)) == describe(some)

@@ -1,0 +1,1 @@
+"""Measures of what was trained, and their plots; no training code."""

@@ -1,0 +1,76 @@
+"""A picture of what `SoftLabelMonitorHook` told of several runs."""
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.errors import ConfigError
+
+matplotlib.use('Agg')
+from matplotlib import pyplot
+
+Epochs = list[dict[str, Any]]
+
+
+def read_epochs(run: str | Path) -> Epochs:
+    """What the hook wrote of each epoch into a run's folder.
+
+    Raises:
+        ConfigError: nothing.
+    """
+    path = Path(run) / 'soft_label_monitor/epochs.json'
+    if not path.is_file():
+        raise ConfigError(f'{path} does not exist: train with '
+                          "custom_hooks=[dict(type='wsld_plugin.SoftLabelMonitorHook')] and name the run's folder.")
+    return json.loads(path.read_text())
+
+
+def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
+    """Draw the fraction of regularization samples over the epochs, and the weights of the last, for each τ.
+
+    Runs of equal τ are taken for seeds: their mean is drawn, and each run's curve lightly.
+
+    Args:
+        path: the PNG to write.
+        runs: folders of runs, all with as many epochs.
+
+    Raises:
+        ConfigError: a run without the hook's file, or with other epochs than the first.
+    """
+    by_tau: dict[float, list[Epochs]] = {}
+    numbers = None
+    for run in runs:
+        epochs = read_epochs(run)
+        numbers = numbers or [epoch['epoch'] for epoch in epochs]
+        if [epoch['epoch'] for epoch in epochs] != numbers:
+            raise ConfigError(f'{run} has {len(epochs)} epochs and {runs[0]} {len(numbers)}: only runs of the same '
+                              'length stand in one picture.')
+        by_tau.setdefault(epochs[0]['tau'], []).append(epochs)
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.4), layout='constrained')
+    for place, (tau, seeds) in enumerate(sorted(by_tau.items())):
+        style = dict(color=pyplot.get_cmap('viridis')(place / max(1, len(by_tau) - 0.7)))
+        for axis, name in zip(axes, ('regularization_label', 'regularization_row'), strict=False):
+            values = np.array([[epoch[name] for epoch in epochs] for epochs in seeds])
+            axis.plot(numbers, values.T, alpha=.2, linewidth=.6, **style)
+            axis.plot(numbers, values.mean(0), label=f'τ = {tau:g}', linewidth=1.5, **style)
+        histograms = np.array([epochs[-1]['weight_histogram'] for epochs in seeds])
+        shares = histograms.sum(0) / histograms.sum()
+        axes[2].plot(np.linspace(0, 1, len(shares)), np.cumsum(shares), linewidth=1.5, **style)
+    for axis, title, label in zip(axes, ('at the label', 'in the whole row', 'of the last epoch'),
+                                  ('epoch', 'epoch', "WSLD's weight w"), strict=True):
+        axis.set(title=title, xlabel=label, ylim=(-.02, 1.02))
+        axis.grid(alpha=.25)
+    axes[0].set_ylabel('fraction of regularization samples')
+    axes[2].set_ylabel('fraction of samples with a weight ≤ w')
+    axes[0].legend(fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=120)
+    pyplot.close(figure)
+    write_atomically(path, buffer.getvalue())

@@ -18,7 +18,7 @@ from wsld_plugin.teachers import CachedTeacher
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('[!_]*/*.py')
-                if path.parent.name != 'reproduce')
+                if path.parent.name not in ('reproduce', 'bias_variance'))
 
 
 @cache
@@ -40,6 +40,7 @@ def batch_for(cfg):
     samples = [DataSample().set_gt_label(index % preprocessor.num_classes) for index in range(2)]
     for index, sample in enumerate(samples):
         sample.set_field(SampleKey(0, 0, index), 'sample_key', field_type='metainfo')
+        sample.set_field(torch.full((preprocessor.num_classes,), 1 / preprocessor.num_classes), 'soft_label')
     return dict(inputs=images, data_samples=samples)
 
 

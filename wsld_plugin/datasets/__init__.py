@@ -1,8 +1,11 @@
 """Data sets."""
-from . import transforms
+from . import transforms, weak
 from .digits import Digits
 from .keyed import KeyedDataset, KeyedSampler, SampleKey
 from .packed import PackedDataset
+from .parts import PartSampler
 from .resident import ResidentDataset
+from .synthetic import Mixture
 
-__all__ = ['transforms', 'Digits', 'PackedDataset', 'KeyedDataset', 'KeyedSampler', 'SampleKey', 'ResidentDataset']
+__all__ = ['transforms', 'weak', 'Digits', 'Mixture', 'PackedDataset', 'KeyedDataset', 'KeyedSampler', 'SampleKey',
+           'PartSampler', 'ResidentDataset']

@@ -1,5 +1,6 @@
-"""Losses on logits: the formulas in ``functional``, the modules for configs in ``kd`` and ``wsld``."""
+"""Losses: the formulas in ``functional``, the modules in ``kd`` and ``wsld``; for teachers, ``bad_teacher``."""
+from .bad_teacher import BadTeacherLoss
 from .kd import KD
 from .wsld import WSLD
 
-__all__ = ['KD', 'WSLD']
+__all__ = ['BadTeacherLoss', 'KD', 'WSLD']

@@ -2,6 +2,7 @@
 from .cached import CachedTeacher
 from .ensemble import EnsembleTeacher
 from .frozen import FrozenTeacher
+from .given import GivenTeacher
 from .virtual import VirtualTeacher
 
-__all__ = ['CachedTeacher', 'EnsembleTeacher', 'FrozenTeacher', 'VirtualTeacher']
+__all__ = ['CachedTeacher', 'EnsembleTeacher', 'FrozenTeacher', 'GivenTeacher', 'VirtualTeacher']

@@ -1,0 +1,20 @@
+"""Images whose true class probabilities are known: bias and variance apart from what no model can avoid.
+
+    python tools/bias_variance.py configs/bias_variance/mixture.py
+
+Needs nothing: the images are drawn from ten Gaussians. Bayes' rule is right on 87 % of them.
+"""
+title = 'Ten Gaussians: students of 100 labelled images'
+parts = 12       # of the 1,200 training images
+size = 100       # images of each
+models = 5
+every = 10       # epochs between two looks
+options = {**{f'{split}_dataloader.dataset.type': 'wsld_plugin.Mixture' for split in ('train', 'val', 'test')},
+           'train_dataloader.dataset.num_samples': None}
+
+_SHORT = {'train_cfg.max_epochs': 50}  # of 200; the teacher keeps its own
+
+methods = [
+    dict(name='hard labels', config='../baselines/resnet18-w8_digits.py', options=_SHORT),
+    dict(name='KD', tau=4., config='../kd/kd_resnet18-w32_resnet18-w8_digits.py', options=_SHORT),
+]

@@ -1,0 +1,13 @@
+"""Partial labels: of each of 1,200 digits only a set of candidates is known. No true label reaches the student.
+
+    python tools/train.py configs/weak/partial_resnet18-w8_digits.py
+
+Needs nothing: scikit-learn ships the images. The soft label is uniform over the set; the loss is KD's at τ = 1.
+"""
+_base_ = ['./kd_resnet18-w32_resnet18-w8-all_digits.py']
+model = dict(
+    teacher=dict(_delete_=True, type='wsld_plugin.GivenTeacher', num_classes=10),
+    teacher_ckpt=False)
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='wsld_plugin.PartialLabels', unreliability=0.1, ambiguity=0.3,
+    dataset=dict(type='wsld_plugin.Digits', split='train', pipeline=_base_.train_pipeline)))

@@ -1,0 +1,205 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from caches import cached_cfg, live_cfg, prepared, teacher_file
+from factories import build, classifier, digits_classifier, digits_distillation, run_cfg
+from mmengine.registry import MODELS, DefaultScope
+
+from wsld_plugin.analysis.report.subject import find_subject
+from wsld_plugin.datasets import Digits
+from wsld_plugin.errors import CheckpointError, ConfigError, RunError
+from wsld_plugin.models.checkpoint import load_classifier
+
+
+@pytest.fixture(autouse=True)
+def _one_scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+def dumped(cfg, path):
+    cfg.dump(path)
+    return str(path)
+
+
+def everything(subject):
+    logits, targets, places = zip(*subject.batches(), strict=True)
+    return torch.cat(logits), torch.cat(targets), [*chain.from_iterable(places)]
+
+
+def plain(tmp_path, **overrides):
+    """A classifier's config and its weights."""
+    return (dumped(run_cfg(tmp_path / 'run', digits_classifier(8), **overrides), tmp_path / 'plain.py'),
+            str(teacher_file(tmp_path / 'teacher.pth')))
+
+
+def network_logits(path, split, n):
+    """The same without the data loaders and configs."""
+    model = build(digits_classifier(8)).eval()
+    load_classifier(model, str(path))
+    digits = Digits(split=split, num_samples=n)
+    images = np.stack([digits.get_data_info(i)['img'][..., 0] for i in range(n)])
+    with torch.no_grad():
+        return model((torch.from_numpy(images)[:, None].float() - 77.8) / 95.9, mode='tensor')
+
+
+def test_a_classifier_gives_its_own_logits_on_the_test_images(tmp_path):
+    config, weights = plain(tmp_path)
+    subject = find_subject(config, weights)
+    logits, target, places = everything(subject)
+    torch.testing.assert_close(logits, network_logits(weights, 'test', 20), rtol=1e-4, atol=1e-4)
+    assert target.tolist() == list(Digits(split='test', num_samples=20).get_gt_labels())
+    assert places == list(range(20))
+    assert subject.classes == list('0123456789')
+    assert not subject.reads_labels
+    assert subject.notes == []
+
+
+def test_a_distillation_gives_its_teachers_logits(tmp_path):
+    config = dumped(live_cfg(tmp_path), tmp_path / 'live.py')
+    subject = find_subject(config, split='train')
+    expected = network_logits(tmp_path / 'teacher.pth', 'train', 40)
+    torch.testing.assert_close(everything(subject)[0], expected, rtol=1e-4, atol=1e-4)
+    assert 'training images' in subject.notes[0]
+    other = str(teacher_file(tmp_path / 'other.pth', seed=3))
+    torch.testing.assert_close(everything(find_subject(config, other))[0], network_logits(other, 'test', 20),
+                               rtol=1e-4, atol=1e-4)
+
+
+def test_a_cached_teacher_is_its_network_and_without_one_its_cache(tmp_path):
+    cfg = cached_cfg(tmp_path)
+    prepared(cfg.copy())
+    config = dumped(cfg, tmp_path / 'cached.py')
+    network = everything(find_subject(config, split='train'))[0]
+    cfg.model.teacher.update(model=None, checkpoint=None)
+    alone = dumped(cfg, tmp_path / 'alone.py')
+    subject = find_subject(alone, split='train')
+    assert not subject.reads_labels
+    torch.testing.assert_close(everything(subject)[0].softmax(1), network.softmax(1), rtol=0, atol=2e-3)
+    with pytest.raises(ConfigError, match='--split train'):
+        find_subject(alone)
+    with pytest.raises(ConfigError, match='leave it out'):
+        find_subject(alone, 'a.pth', split='train')
+    with pytest.raises(ConfigError, match='40 images and the training set has 30'):
+        find_subject(alone, split='train', options={'train_dataloader.dataset.dataset.num_samples': 30})
+
+
+def test_a_virtual_teacher_reads_labels(tmp_path):
+    cfg = run_cfg(tmp_path / 'run', digits_distillation(
+        teacher=dict(type='wsld_plugin.VirtualTeacher', num_classes=10, correct_prob=0.9)))
+    config = dumped(cfg, tmp_path / 'virtual.py')
+    subject = find_subject(config)
+    logits, target, _ = everything(subject)
+    assert subject.reads_labels
+    torch.testing.assert_close(logits.softmax(1).gather(1, target[:, None]), torch.full((20, 1), 0.9))
+    with pytest.raises(ConfigError, match='leave it out'):
+        find_subject(config, 'a.pth')
+
+
+def test_an_ensemble_gives_the_average_of_its_members(tmp_path):
+    paths = [str(teacher_file(tmp_path / f'{seed}.pth', seed=seed)) for seed in (1, 2)]
+    members = [dict(model=digits_classifier(8), checkpoint=path) for path in paths]
+    cfg = run_cfg(tmp_path / 'run', digits_distillation(
+        teacher=dict(type='wsld_plugin.EnsembleTeacher', members=members)))
+    found = everything(find_subject(dumped(cfg, tmp_path / 'ensemble.py')))[0].softmax(1)
+    expected = sum(network_logits(path, 'test', 20).softmax(1) for path in paths) / 2
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_map_brings_the_teacher_to_the_students_classes(tmp_path):
+    cfg = live_cfg(tmp_path)
+    order = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    plain_logits = everything(find_subject(dumped(cfg, tmp_path / 'live.py')))[0]
+    cfg.model.distiller.connectors.teacher_logits.class_map = order
+    mapped = everything(find_subject(dumped(cfg, tmp_path / 'mapped.py')))[0]
+    torch.testing.assert_close(mapped, plain_logits[:, order])
+
+
+def test_few_samples_are_spread_over_all(tmp_path):
+    config, weights = plain(tmp_path)
+    subject = find_subject(config, weights, max_samples=5)
+    assert everything(subject)[2] == [0, 5, 10, 14, 19]
+    assert '5 of 20 images were looked at; 15 were left out' in subject.notes[0]
+    assert len(find_subject(config, weights, max_samples=50).keys) == 20
+
+
+def test_an_image_is_what_the_teacher_saw(tmp_path):
+    config, weights = plain(tmp_path)
+    subject = find_subject(config, weights)
+    np.testing.assert_array_equal(subject.image(7), Digits(split='test').get_data_info(7)['img'][..., 0])
+
+
+@pytest.mark.parametrize('rgb', [True, False])
+def test_colours_are_shown_as_rgb(tmp_path, rgb, monkeypatch):
+    config, weights = plain(tmp_path)
+    subject = find_subject(config, weights)
+    pixels = torch.arange(12, dtype=torch.uint8).view(3, 2, 2)
+    monkeypatch.setattr(type(subject.dataset), '__getitem__', lambda *_: dict(inputs=pixels))
+    object.__setattr__(subject, 'rgb', rgb)
+    assert subject.image(0)[0, 0].tolist() == ([0, 4, 8] if rgb else [8, 4, 0])
+
+
+def test_another_class_count_is_refused(tmp_path):
+    config, _ = plain(tmp_path)
+    model = digits_classifier(8)
+    model['head']['num_classes'] = 7
+    torch.save(build(model).state_dict(), tmp_path / 'seven.pth')
+    with pytest.raises(CheckpointError, match='another number of classes'):
+        find_subject(config, str(tmp_path / 'seven.pth'))
+    with pytest.raises(ConfigError, match='gives 7 classes and the data set has 10'):
+        find_subject(dumped(run_cfg(tmp_path / 'run', model), tmp_path / 'seven.py'), str(tmp_path / 'seven.pth'))
+
+
+def test_classes_in_another_order_are_refused(tmp_path):
+    config, weights = plain(tmp_path)
+    torch.save(dict(state_dict=torch.load(weights), meta=dict(dataset_meta=dict(classes=tuple('0213456789')))),
+               tmp_path / 'other.pth')
+    with pytest.raises(ConfigError, match=r"in another order.*from class 1 on \(\['2'\] and \['1'\]\)"):
+        find_subject(config, str(tmp_path / 'other.pth'))
+
+
+def test_images_without_labels_are_refused(tmp_path):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    from PIL import Image
+    Image.new('RGB', (8, 8)).save(folder / 'a.png')
+    cfg = run_cfg(tmp_path / 'run', classifier(num_classes=3, data_preprocessor=dict(mean=[0] * 3, std=[1] * 3)))
+    cfg.test_dataloader.dataset = dict(
+        type='CustomDataset', data_root=str(folder), with_label=False, metainfo=dict(classes=['a', 'b', 'c']),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')])
+    torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'w.pth')
+    with pytest.raises(ConfigError, match='CustomDataset has no labels'):
+        find_subject(dumped(cfg, tmp_path / 'unlabelled.py'), str(tmp_path / 'w.pth'))
+
+
+def test_settings_that_make_no_sense_are_refused(tmp_path):
+    config, weights = plain(tmp_path)
+    for arguments, message in ((dict(split='tests'), "Did you mean 'test'"), (dict(max_samples=0), 'no images'),
+                               (dict(options={'modle.type': 'x'}), 'modle')):
+        with pytest.raises(ConfigError, match=message):
+            find_subject(config, weights, **arguments)
+    with pytest.raises(ConfigError, match='names no trained weights'):
+        find_subject(config)
+    with pytest.raises(FileNotFoundError, match=r'not\.pth'):
+        find_subject(config, str(tmp_path / 'not.pth'))
+    config, _ = plain(tmp_path, test_dataloader=None, test_evaluator=None, test_cfg=None, val_dataloader=None,
+                      val_evaluator=None, val_cfg=None)
+    with pytest.raises(ConfigError, match=r'no test_dataloader.*--split train'):
+        find_subject(config, weights)
+
+
+def test_mixed_labels_are_refused_with_their_place(tmp_path, monkeypatch):
+    config, weights = plain(tmp_path)
+    subject = find_subject(config, weights)
+    whole = type(subject.dataset).__getitem__
+
+    def mixed(self, key):
+        data = whole(self, key)
+        if key.index == 3:
+            data['data_samples'].set_gt_label([3, 4])
+        return data
+    monkeypatch.setattr(type(subject.dataset), '__getitem__', mixed)
+    with pytest.raises(RunError, match='images from 0 on: a sample has another target than one class'):
+        list(subject.batches())

@@ -1,0 +1,299 @@
+import itertools
+import math
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from processes import run
+
+from wsld_plugin.analysis.biased import BiasedLabelStatistics, learnability_margin
+from wsld_plugin.analysis.poisson import poisson_weights
+from wsld_plugin.errors import ConfigError
+
+RANKS = Path(__file__).with_name('biased_ranks.py')
+
+
+def random_samples(n=60, c=6, seed=0, ties=False):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(n, c, generator=generator)
+    if ties:
+        logits = logits.round()
+    return logits, torch.randint(0, c, (n,), generator=generator)
+
+
+def measured(logits, target, ambiguity='conditional', keys=None, **settings):
+    statistics = BiasedLabelStatistics(logits.shape[1], **settings)
+    statistics.update(logits, target, keys)
+    return statistics.result(ambiguity)
+
+
+def membership(row, k):
+    """Pr(c ∈ Ω_k) for every c: over all orders of the classes, those of equals being equally likely."""
+    orders = [order for order in itertools.permutations(range(len(row)))
+              if all(row[a] >= row[b] for a, b in itertools.pairwise(order))]
+    return [Fraction(sum(c in order[:k] for order in orders), len(orders)) for c in range(len(row))]
+
+
+def oracle(logits, target, k, ambiguity):
+    """By sets, sample after sample, in fractions."""
+    rows, labels, c = logits.tolist(), target.tolist(), logits.shape[1]
+    inside = [membership(row, k) for row in rows]
+    unreliability = 1 - sum(inside[i][y] for i, y in enumerate(labels)) / Fraction(len(rows))
+    shares = []
+    for wrong in range(c):
+        others = [i for i, y in enumerate(labels) if y != wrong]
+        over = len(others) if ambiguity == 'conditional' else len(rows)
+        shares.append(sum(inside[i][wrong] for i in others) / Fraction(over) if over else Fraction(0))
+    return float(unreliability), float(max(shares)), shares.index(max(shares))
+
+
+@pytest.mark.parametrize('ambiguity', ['conditional', 'joint'])
+@pytest.mark.parametrize('ties', [False, True])
+def test_every_k_equals_counting_over_sets(ambiguity, ties):
+    logits, target = random_samples(n=25, c=5, ties=ties)
+    found = measured(logits, target, ambiguity)
+    for k in range(1, 6):
+        unreliability, share, _ = oracle(logits, target, k, ambiguity)
+        assert found.unreliability[k - 1] == pytest.approx(unreliability, abs=1e-12)
+        assert found.ambiguity[k - 1] == pytest.approx(share, abs=1e-12)
+
+
+def test_the_ambiguous_class_is_the_one_that_the_ambiguity_belongs_to():
+    logits, target = random_samples(n=25, c=5)
+    found = measured(logits, target)
+    assert found.ambiguous_class[0] == oracle(logits, target, 1, 'conditional')[2]
+
+
+def test_all_classes_hold_the_right_one_and_every_wrong_one():
+    found = measured(*random_samples())
+    assert found.unreliability[-1] == pytest.approx(0, abs=1e-12)
+    assert found.ambiguity[-1] == pytest.approx(1)
+    assert found.margin[-1] == pytest.approx(0, abs=1e-12)
+    assert (np.diff(found.unreliability) <= 1e-12).all()
+    assert (np.diff(found.ambiguity) >= -1e-12).all()
+
+
+def test_unreliability_at_one_is_one_minus_the_accuracy():
+    logits, target = random_samples()
+    accuracy = float((logits.argmax(1) == target).double().mean())
+    assert measured(logits, target).unreliability[0] == pytest.approx(1 - accuracy)
+
+
+@pytest.mark.parametrize('c', [2, 10])
+def test_a_teacher_without_opinion_is_on_the_edge_for_every_k(c):
+    target = torch.arange(5 * c) % c
+    found = measured(torch.zeros(5 * c, c), target)
+    k = np.arange(1, c + 1)
+    np.testing.assert_allclose(found.unreliability, 1 - k / c, atol=1e-12)
+    np.testing.assert_allclose(found.ambiguity, k / c, atol=1e-12)
+    np.testing.assert_allclose(found.margin, 0, atol=1e-12)
+    assert found.best_k is None
+    joint = measured(torch.zeros(5 * c, c), target, 'joint')
+    np.testing.assert_allclose(joint.ambiguity, k / c * (1 - 1 / c), atol=1e-12)
+
+
+def test_random_soft_labels_are_near_the_edge():
+    generator = torch.Generator().manual_seed(0)
+    found = measured(torch.randn(20_000, 5, generator=generator), torch.arange(20_000) % 5)
+    np.testing.assert_allclose(found.unreliability + found.ambiguity, 1, atol=0.03)
+
+
+def test_a_perfect_teacher_has_the_largest_margin_at_one():
+    target = torch.arange(12) % 4
+    logits = torch.nn.functional.one_hot(target, 4).double()
+    found = measured(logits, target)
+    assert (found.unreliability[0], found.ambiguity[0], found.best_k) == (0, 0, 1)
+    assert found.margin[0] == pytest.approx(math.log(2))
+    # the wrong three are equal: of them k - 1 are drawn
+    np.testing.assert_allclose(found.ambiguity, [0, 1 / 3, 2 / 3, 1], atol=1e-12)
+
+
+def test_a_teacher_whose_second_choice_is_right_is_best_at_two():
+    target = torch.arange(10).repeat(8)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.rand(80, 10, generator=generator)
+    logits[torch.arange(80), target] = 2.0
+    logits[torch.arange(80), (target + 1 + torch.arange(80) // 10) % 10] = 3.0
+    found = measured(logits, target)
+    assert found.unreliability[:2].tolist() == [1, 0]
+    assert found.best_k == 2
+    assert found.margin[0] == -np.inf
+
+
+def test_margin_is_positive_exactly_below_the_edge():
+    grid = np.linspace(0, 1, 41)
+    unreliability, ambiguity = map(np.ravel, np.meshgrid(grid, grid))
+    margin = learnability_margin(unreliability, ambiguity)
+    clear = np.abs(unreliability + ambiguity - 1) > 1e-9
+    assert ((margin > 0) == (unreliability + ambiguity < 1))[clear].all()
+    inside = (unreliability < 1)
+    direct = np.log(2 * (1 - unreliability[inside]) / (1 - unreliability[inside] + ambiguity[inside]))
+    np.testing.assert_allclose(margin[inside], direct, atol=1e-12)
+
+
+def test_by_class_equals_the_measure_of_that_class_alone():
+    logits, target = random_samples()
+    found = measured(logits, target)
+    for label in range(6):
+        chosen = target == label
+        alone = measured(logits[chosen], target[chosen]).unreliability
+        np.testing.assert_allclose(found.unreliability_by_class[label], alone, atol=1e-12)
+    missing = measured(logits[target != 2], target[target != 2])
+    assert np.isnan(missing.unreliability_by_class[2]).all()
+
+
+def test_a_smaller_largest_k_is_the_beginning_of_all():
+    logits, target = random_samples(ties=True)
+    whole, short = measured(logits, target), measured(logits, target, max_k=2)
+    np.testing.assert_allclose(short.unreliability, whole.unreliability[:2])
+    np.testing.assert_allclose(short.ambiguity, whole.ambiguity[:2])
+
+
+def test_an_increasing_map_of_the_logits_and_a_permutation_of_classes_change_nothing():
+    logits, target = random_samples()
+    found = measured(logits, target)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
+    inverse = order.argsort()
+    for other in (measured(logits / 4, target), measured(logits.log_softmax(1).double(), target),
+                  measured(logits[:, order], inverse[target])):
+        np.testing.assert_allclose(other.ambiguity, found.ambiguity, atol=1e-12)
+        np.testing.assert_allclose(other.unreliability, found.unreliability, atol=1e-12)
+
+
+def test_merged_parts_equal_the_whole_with_their_intervals():
+    logits, target = random_samples(ties=True)
+    keys = torch.arange(60) * 7
+    settings = dict(bootstrap=20, seed=3)
+    whole = measured(logits, target, keys=keys, **settings)
+    parts = [BiasedLabelStatistics(6, **settings) for _ in range(2)]
+    for start in range(0, 60, 13):
+        part = slice(start, start + 13)
+        parts[start // 13 % 2].update(logits[part], target[part], keys[part])
+    merged = parts[0].merge(parts[1]).result()
+    for name in ('unreliability', 'ambiguity', 'margin'):
+        np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), atol=1e-12)
+        np.testing.assert_allclose(merged.intervals[name], whole.intervals[name], atol=1e-12)
+
+
+def test_a_replicate_counts_each_sample_as_often_as_its_weight():
+    logits, target = random_samples()
+    weights = poisson_weights(range(60), 9, seed=5)
+    statistics = BiasedLabelStatistics(6, bootstrap=9, seed=5)
+    statistics.update(logits, target, range(60))
+    twin = BiasedLabelStatistics(6)
+    again = torch.from_numpy(weights[:, 4]).long()
+    twin.update(logits.repeat_interleave(again, 0), target.repeat_interleave(again))
+    for name, value in twin.sums.items():
+        torch.testing.assert_close(statistics.sums[name][..., 5], value[..., 0])
+
+
+def test_bootstrap_weights_are_poisson():
+    weights = poisson_weights(range(400), 100, seed=1)
+    assert weights.mean() == pytest.approx(1, abs=0.02)
+    assert weights.var() == pytest.approx(1, abs=0.03)
+    assert (weights == 0).mean() == pytest.approx(math.exp(-1), abs=0.01)
+    assert (poisson_weights([7], 100, seed=1) == weights[7]).all()
+    assert (poisson_weights([7], 100, seed=2) != weights[7]).any()
+
+
+def test_the_interval_of_the_unreliability_is_that_of_a_share():
+    n, p = 2000, 0.3
+    target = torch.zeros(n, dtype=torch.long)
+    target[1::2] = 1
+    wrong = torch.rand(n, generator=torch.Generator().manual_seed(0)) < p
+    logits = torch.nn.functional.one_hot(torch.where(wrong, 1 - target, target), 2).float()
+    found = measured(logits, target, keys=range(n), bootstrap=400)
+    low, high = found.intervals['unreliability'][:, 0]
+    expected = 1.96 * math.sqrt(p * (1 - p) / n)
+    assert low < found.unreliability[0] < high
+    assert (high - low) / 2 == pytest.approx(expected, rel=0.2)
+
+
+def test_the_interval_of_the_ambiguity_takes_back_what_chance_adds():
+    c = 40
+    generator = torch.Generator().manual_seed(0)
+    found = measured(torch.randn(2000, c, generator=generator), torch.arange(2000) % c, keys=range(2000),
+                     bootstrap=100)
+    truth = np.arange(1, c + 1) / c
+    off = (found.ambiguity - truth)[:20]
+    off_middle = (found.intervals['ambiguity'].mean(0) - truth)[:20]
+    assert (off > 0).all()  # of forty equal shares the largest
+    assert (abs(off_middle) < off).all()
+    assert ((found.intervals['margin'] <= math.log(2)) & (found.intervals['ambiguity'] >= 0)).all()
+
+
+def test_a_teacher_that_is_never_right_has_no_margin_in_any_replicate():
+    target = torch.arange(20) % 2
+    found = measured(torch.nn.functional.one_hot(1 - target, 2).double(), target, keys=range(20), bootstrap=10)
+    assert found.intervals['margin'][:, 0].tolist() == [-np.inf, -np.inf]
+    assert found.intervals['ambiguity'][:, 0].tolist() == [1, 1]
+
+
+def test_two_processes_together_have_what_one_has(tmp_path):
+    logits, target = random_samples(ties=True)
+    torch.save(dict(logits=logits, target=target), tmp_path / 'samples.pt')
+    run(sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', RANKS, tmp_path)
+    whole = BiasedLabelStatistics(6, bootstrap=5)
+    whole.update(logits, target, range(60))
+    for rank in range(2):
+        found = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
+        for name, value in whole.sums.items():
+            torch.testing.assert_close(found[name], value)
+
+
+def test_half_precision_counts_the_ties_that_rounding_makes():
+    logits = torch.tensor([[1.0001, 1.0, 0.0]])
+    assert measured(logits, torch.tensor([1])).unreliability[0] == 1
+    assert measured(logits.bfloat16(), torch.tensor([1])).unreliability[0] == 0.5
+
+
+@pytest.mark.parametrize(('settings', 'message'), [
+    (dict(max_k=7), 'max_k=7, but of 6 classes the 1 … 6 largest'),
+    (dict(max_k=0), 'max_k=0'),
+    (dict(num_classes=1), 'num_classes is 1'),
+    (dict(bootstrap=-1), 'bootstrap is -1'),
+    (dict(seed=0.5), 'seed is 0.5'),
+])
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        BiasedLabelStatistics(**{**dict(num_classes=6), **settings})
+
+
+def test_what_cannot_be_measured_is_refused():
+    statistics = BiasedLabelStatistics(6, bootstrap=2)
+    logits, target = random_samples()
+    with pytest.raises(ValueError, match='there are no samples'):
+        statistics.result()
+    for keys in (None, range(59)):
+        with pytest.raises(ValueError, match='a key for each of the 60 samples'):
+            statistics.update(logits, target, keys)
+    logits[3, 2], logits[9] = float('nan'), float('-inf')
+    with pytest.raises(ValueError, match=r'2 of 60 samples have no usable logits .* at 3, 9 of the batch'):
+        statistics.update(logits, target, range(60))
+    assert float(statistics.sums['count'].sum()) == 0
+    with pytest.raises(ValueError, match='class 6'):
+        statistics.update(torch.zeros(1, 6), torch.tensor([6]), [0])
+    with pytest.raises(ConfigError, match=r"ambiguity='joined'.*'joint'"):
+        statistics.result('joined')
+    with pytest.raises(ConfigError, match='level=95'):
+        statistics.result(level=95)
+    with pytest.raises(ValueError, match='same settings'):
+        statistics.merge(BiasedLabelStatistics(6))
+
+
+def test_samples_of_one_class_tell_about_the_others_alone():
+    target = torch.zeros(4, dtype=torch.long)
+    found = measured(torch.tensor([[3., 2, 1], [3, 2, 1], [3, 1, 2], [1, 3, 2]]), target)
+    np.testing.assert_allclose(found.ambiguity, [0.25, 0.75, 1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_a_device_counts_as_the_cpu_does():
+    logits, target = random_samples(ties=True)
+    found = measured(logits.cuda(), target.cuda())
+    np.testing.assert_allclose(found.ambiguity, measured(logits, target).ambiguity, atol=1e-12)
+
+

@@ -1,0 +1,163 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
+
+from wsld_plugin.analysis.biased import BiasedLabelStatistics
+from wsld_plugin.analysis.calibration import TEMPERATURES, CalibrationStatistics, best_temperature
+from wsld_plugin.errors import ConfigError
+
+
+def random_samples(n=200, c=5, scale=2.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(n, c, generator=generator)
+    drawn = torch.multinomial((logits / 2).softmax(1), 1, generator=generator)[:, 0]  # right at temperature 2
+    return logits, drawn
+
+
+def measured(logits, target, **settings):
+    statistics = CalibrationStatistics(logits.shape[1], **settings)
+    statistics.update(logits, target)
+    return statistics.result()
+
+
+def ece_oracle(logits, target, bins):
+    """Bin after bin, sample after sample, in plain Python."""
+    error = 0.0
+    probs = softmax(logits.double().numpy(), axis=1)
+    for b in range(bins):
+        rows = [i for i, row in enumerate(probs) if b / bins < max(row) <= (b + 1) / bins]
+        right = sum(int(np.argmax(probs[i]) == target[i]) for i in rows)
+        error += abs(right - sum(max(probs[i]) for i in rows)) / len(probs)
+    return error
+
+
+def test_scores_equal_scikit_learns():
+    logits, target = random_samples()
+    found, probs = measured(logits, target), softmax(logits.double().numpy(), axis=1)
+    assert found.accuracy == pytest.approx(accuracy_score(target, probs.argmax(1)))
+    assert found.nll == pytest.approx(log_loss(target, probs, labels=range(5)), rel=1e-9)
+    halves = [brier_score_loss((target == k).int(), probs[:, k]) for k in range(5)]
+    assert found.brier == pytest.approx(sum(halves), rel=1e-9)
+    assert found.entropy == pytest.approx(float(-(probs * np.log(probs)).sum(1).mean()), rel=1e-9)
+
+
+@pytest.mark.parametrize('bins', [1, 7, 15])
+def test_calibration_error_equals_a_loop_over_bins(bins):
+    logits, target = random_samples()
+    assert measured(logits, target, bins=bins).ece == pytest.approx(ece_oracle(logits, target, bins), abs=1e-12)
+
+
+def test_a_confidence_on_a_boundary_belongs_to_the_bin_below():
+    found = measured(torch.zeros(3, 2), torch.tensor([0, 1, 1]), bins=2)
+    assert found.bins[:, 0].tolist() == [3, 0]
+
+
+def test_the_error_is_the_weighted_distance_of_the_diagram_from_its_diagonal():
+    found = measured(*random_samples())
+    count, confidence, accuracy = found.bins[found.bins[:, 0] > 0].T
+    assert found.ece == pytest.approx(float((count * abs(accuracy - confidence)).sum() / 200))
+    assert count.sum() == found.num_samples == found.entropy_counts.sum() == 200
+
+
+def test_labels_drawn_from_the_soft_labels_are_calibrated_and_tempered_ones_are_not():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(40_000, 4, generator=generator)
+    drawn = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    assert measured(logits, drawn).ece < 0.012
+    assert measured(3 * logits, drawn).ece > 0.2
+    assert best_temperature(logits, drawn)[0] == pytest.approx(1, abs=0.03)
+    assert best_temperature(3 * logits, drawn)[0] == pytest.approx(3, abs=0.09)
+
+
+def test_the_best_temperature_is_where_the_derivative_vanishes():
+    logits, target = random_samples()
+    tau, nll = best_temperature(logits, target)
+    beta = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(logits.double() * beta, target)
+    loss.backward()
+    assert abs(float(beta.grad)) < 1e-5
+    assert nll == pytest.approx(loss.item(), rel=1e-9)
+    grid = np.geomspace(*TEMPERATURES, 400)
+    rows = logits.double().numpy()
+    assert nll <= min(-log_softmax(rows / t, axis=1)[range(200), target].mean() for t in grid) + 1e-12
+
+
+def test_two_classes_have_a_closed_form():
+    tau, nll = best_temperature(torch.tensor([[9.0, 0.0]] * 10), torch.tensor([0] * 8 + [1] * 2))
+    assert 9 / tau == pytest.approx(math.log(4), abs=1e-4)
+    assert nll == pytest.approx(-0.8 * math.log(0.8) - 0.2 * math.log(0.2), rel=1e-7)
+
+
+def test_a_teacher_that_is_always_right_wants_the_smallest_temperature_and_one_always_wrong_the_largest():
+    logits = torch.eye(4)
+    assert best_temperature(logits, torch.arange(4))[0] == pytest.approx(TEMPERATURES[0])
+    assert best_temperature(logits, (torch.arange(4) + 1) % 4)[0] == pytest.approx(TEMPERATURES[1])
+
+
+def test_extreme_logits_keep_their_scores():
+    found = measured(torch.tensor([[1e4, 0.0], [0.0, 1e4]]), torch.tensor([0, 0]))
+    assert found.nll == pytest.approx(5000)
+    assert found.brier == pytest.approx(1)
+    assert found.entropy == 0
+    assert measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1])).nll == math.inf
+
+
+def test_uniform_soft_labels_have_known_scores():
+    found = measured(torch.zeros(8, 4), torch.arange(8) % 4)
+    assert (found.accuracy, found.ece) == (0.25, 0)
+    assert (found.nll, found.entropy) == pytest.approx((math.log(4), math.log(4)))
+    assert found.brier == pytest.approx(0.75)
+    assert found.entropy_counts[-1] == 8
+
+
+def test_accuracy_is_one_minus_the_unreliability_at_one_with_ties_too():
+    logits, target = random_samples()
+    biased = BiasedLabelStatistics(5)
+    biased.update(logits.round(), target)
+    assert measured(logits.round(), target).accuracy == pytest.approx(1 - biased.result().unreliability[0])
+
+
+def test_by_class_equals_the_scores_of_that_class_alone():
+    logits, target = random_samples()
+    found = measured(logits, target)
+    for label in range(5):
+        alone = measured(logits[target == label], target[target == label])
+        assert found.by_class[label, :4] == pytest.approx(
+            [alone.num_samples, alone.accuracy, alone.nll, alone.entropy])
+    assert np.isnan(measured(logits[target != 1], target[target != 1]).by_class[1, 1:]).all()
+
+
+def test_merged_parts_equal_the_whole():
+    logits, target = random_samples()
+    parts = [CalibrationStatistics(5) for _ in range(2)]
+    parts[0].update(logits[:70], target[:70])
+    parts[1].update(logits[70:], target[70:])
+    merged, whole = parts[0].merge(parts[1]).result(), measured(logits, target)
+    assert (merged.nll, merged.ece, merged.brier) == pytest.approx((whole.nll, whole.ece, whole.brier))
+    with pytest.raises(ValueError, match='same settings'):
+        parts[0].merge(CalibrationStatistics(5, bins=3))
+
+
+def test_what_cannot_be_measured_is_refused():
+    with pytest.raises(ConfigError, match='bins is 0'):
+        CalibrationStatistics(5, bins=0)
+    with pytest.raises(ValueError, match='no samples'):
+        CalibrationStatistics(5).result()
+    logits, target = random_samples()
+    logits[[1, 4]] = float('nan')
+    for measure in (measured, best_temperature):
+        with pytest.raises(ValueError, match=r'2 of 200 samples .* at 1, 4 of the batch'):
+            measure(logits, target)
+    with pytest.raises(ValueError, match='logit -inf'):
+        best_temperature(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1]))
+    for bad in (torch.zeros(0, 5), torch.zeros(2, 4), torch.zeros(5)):
+        with pytest.raises(ValueError, match=r'\(N, 5\) with at least one'):
+            CalibrationStatistics(5).update(bad, torch.zeros(len(bad), dtype=torch.long))
+    with pytest.raises(TypeError, match='floating point'):
+        CalibrationStatistics(5).update(torch.zeros(2, 5, dtype=torch.long), torch.zeros(2, dtype=torch.long))
+    with pytest.raises(ValueError, match='one right class'):
+        CalibrationStatistics(5).update(torch.zeros(2, 5), torch.full((2, 5), 0.2))

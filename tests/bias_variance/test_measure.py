@@ -1,0 +1,106 @@
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from wsld_plugin.analysis.bias_variance import decompose, entropy, split_variance
+from wsld_plugin.bias_variance.measure import measure
+from wsld_plugin.bias_variance.plan import Method, Plan
+from wsld_plugin.bias_variance.predictions import FOLDER, write_array
+from wsld_plugin.errors import RunError
+from wsld_plugin.reproduce.runs import Result, Run
+
+HARD, KD = Method('hard labels', Path('s.py')), Method('KD', Path('kd.py'), 4.0)
+LABELS = np.random.default_rng(9).integers(3, size=30)
+
+
+def plan(models=6, teachers=2):
+    return Plan('p', 'title', 10, None, models, teachers, None, (), (HARD, KD))
+
+
+def fake_runs(folder, models=6, std=1.0, seed=0, epochs=(1, 2), teacher=False):
+    """Finished runs, and their predictions of the last epoch."""
+    rng, runs = np.random.default_rng(seed), []
+    means = rng.standard_normal((30, 3))
+    for part in range(models):
+        work_dir = folder / f'seed{part}'
+        for epoch in epochs:
+            log_p = log_softmax(means + std * rng.standard_normal((30, 3)), axis=-1)
+            write_array(work_dir / FOLDER / f'epoch_{epoch}.npy', log_p)
+        write_array(work_dir / FOLDER / 'labels.npy', LABELS)
+        result = Result(part, 80.0 + part, 90.0, 1.0, 'a machine', [])
+        (work_dir / 'result.json').write_text(json.dumps(asdict(result)))
+        needs = (Run(Path('t.py'), part, folder / 'teacher'), ) if teacher else ()
+        runs.append(Run(Path('c.py'), part, work_dir, needs=needs))
+    return runs, [np.load(run.work_dir / FOLDER / f'epoch_{epochs[-1]}.npy') for run in runs]
+
+
+def test_a_finding_is_the_decomposition_of_what_the_runs_left(tmp_path):
+    runs, last = fake_runs(tmp_path)
+    (finding, ), left_out = measure(plan(), {HARD: runs})
+    assert left_out == []
+    assert finding.last == decompose(last, LABELS).totals()
+    assert (list(finding.epochs), finding.models, finding.samples) == ([1, 2], 6, 30)
+    assert finding.accuracy == (82.5, pytest.approx(np.std(range(6), ddof=1)))
+    for kind in (finding.over_samples, finding.over_models):
+        assert all(low < finding.last[quantity] < high for quantity, (low, high) in kind.items())
+    assert (finding.within, finding.difference, finding.irreducible) == (None, None, None)
+
+
+def test_the_difference_from_the_first_method_is_paired(tmp_path):
+    hard, _ = fake_runs(tmp_path / 'a', std=1.5)
+    kd, _ = fake_runs(tmp_path / 'b', std=.5)
+    first, second = measure(plan(), {HARD: hard, KD: kd})[0]
+    assert second.difference['variance'] == second.last['variance'] - first.last['variance'] < 0
+    low, high = second.difference['over_samples']['variance']
+    assert low < second.difference['variance'] < high < 0
+    same = measure(plan(), {HARD: hard, KD: hard})[0][1]
+    assert same.difference['over_models'] == dict.fromkeys(('error', 'bias', 'variance'), (0, 0))
+
+
+def test_students_of_shared_teachers_have_their_variance_split(tmp_path):
+    runs, last = fake_runs(tmp_path, teacher=True)
+    (_, finding), _ = measure(plan(), {HARD: runs, KD: runs})
+    within, between = split_variance([[last[0], last[2], last[4]], [last[1], last[3], last[5]]])
+    assert (finding.within, finding.between) == (within.mean(), between.mean())
+    assert measure(plan(teachers=1), {KD: runs})[0][0].within is None
+    assert measure(plan(teachers=6), {KD: runs})[0][0].within is None
+
+
+def test_known_posteriors_take_the_place_of_the_labels(tmp_path):
+    runs, last = fake_runs(tmp_path)
+    posterior = softmax(np.random.default_rng(1).standard_normal((30, 3)), axis=-1)
+    for run in runs:
+        write_array(run.work_dir / FOLDER / 'posteriors.npy', posterior)
+    (finding, ), _ = measure(plan(), {HARD: runs})
+    assert finding.last == decompose(last, posterior).totals()
+    assert finding.irreducible == entropy(posterior).mean()
+
+
+def test_few_models_are_not_resampled(tmp_path):
+    runs, _ = fake_runs(tmp_path, models=4)
+    assert measure(plan(4), {HARD: runs})[0][0].over_models is None
+
+
+def test_a_method_of_which_runs_are_missing_is_left_out_and_told(tmp_path):
+    hard, _ = fake_runs(tmp_path / 'a')
+    kd, _ = fake_runs(tmp_path / 'b')
+    (kd[3].work_dir / 'result.json').unlink()
+    findings, left_out = measure(plan(), {HARD: hard, KD: kd})
+    assert [finding.method for finding in findings] == ['hard labels']
+    assert left_out == ['KD, τ = 4: left out, 5 of 6 runs are finished.']
+    assert measure(plan(), {HARD: kd, KD: hard})[0][0].difference is None
+
+
+def test_runs_that_saw_other_samples_or_epochs_are_refused(tmp_path):
+    runs, _ = fake_runs(tmp_path / 'a')
+    write_array(runs[2].work_dir / FOLDER / 'labels.npy', (LABELS + 1) % 3)
+    with pytest.raises(RunError, match=r'seed2 and .*seed0 were validated on different samples'):
+        measure(plan(), {HARD: runs})
+    runs, _ = fake_runs(tmp_path / 'b')
+    (runs[1].work_dir / FOLDER / 'epoch_1.npy').unlink()
+    with pytest.raises(RunError, match=r'seed1 has predictions of the epochs \[2\]'):
+        measure(plan(), {HARD: runs})

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+from factories import digits_classifier, digits_distillation, run_cfg
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+
+from wsld_plugin.bias_variance.predictions import PredictionsHook, read_epochs, read_target
+from wsld_plugin.datasets import Digits
+from wsld_plugin.errors import ConfigError, RunError
+
+HOOK = [dict(type='wsld_plugin.bias_variance.predictions.PredictionsHook')]
+
+
+@pytest.mark.parametrize('model', [digits_classifier(), digits_distillation()], ids=['alone', 'distilled'])
+def test_every_validation_leaves_the_log_softmax_of_the_classifier_in_the_order_of_the_set(tmp_path, model):
+    runner = Runner.from_cfg(run_cfg(tmp_path, model, custom_hooks=HOOK))
+    runner.train()
+    epochs = read_epochs(tmp_path)
+    assert list(epochs) == [1, 2]
+    data = Digits(split='test', num_samples=20)
+    labels, posteriors = read_target(tmp_path)
+    assert list(labels) == list(data.get_gt_labels())
+    assert posteriors is None
+
+    runner.model.eval()
+    images = [torch.from_numpy(data.get_data_info(index)['img'].transpose(2, 0, 1)) for index in range(20)]
+    batch = runner.model.data_preprocessor(dict(inputs=images, data_samples=[DataSample() for _ in images]))
+    with torch.no_grad():
+        classifier = getattr(runner.model, 'student', runner.model)
+        logits = classifier(batch['inputs'], mode='tensor')  # the head included
+    np.testing.assert_allclose(epochs[2], logits.double().log_softmax(dim=-1), atol=1e-5)
+    assert epochs[2].dtype == np.float32
+    assert PredictionsHook._listen not in [getattr(hook, '__func__', None)
+                                           for hook in classifier.head._forward_hooks.values()]
+
+
+def test_logits_whose_softmax_underflows_stay_finite(tmp_path):
+    hook = PredictionsHook()
+    hook._listen(None, None, torch.tensor([[0., 300.], [500., 0.]]))
+    hook.after_val_iter(None, 0, outputs=[DataSample().set_gt_label(0), DataSample().set_gt_label(1)])
+    assert [row.tolist() for row, _ in hook._rows] == [[-300, 0], [0, -500]]
+
+
+def test_a_set_that_knows_its_posteriors_leaves_them_too(tmp_path):
+    cfg = run_cfg(tmp_path, digits_classifier(), epochs=1, custom_hooks=HOOK)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.type = 'wsld_plugin.Mixture'
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    labels, posteriors = read_target(tmp_path)
+    assert posteriors.shape == (20, 10)
+    np.testing.assert_allclose(posteriors.sum(axis=-1), 1)
+    assert (posteriors.argmax(axis=-1) == labels).mean() > .5
+
+
+def test_a_shuffled_validation_set_is_refused(tmp_path):
+    cfg = run_cfg(tmp_path, digits_classifier(), epochs=1, custom_hooks=HOOK)
+    cfg.val_dataloader.sampler.shuffle = True
+    with pytest.raises(ConfigError, match=r'val_dataloader\.sampler\.shuffle is True'):
+        Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize('logits', [None, torch.zeros(2, 3, 4), torch.zeros(3, 4), (torch.zeros(2, 4), )])
+def test_a_head_without_logits_is_refused(logits):
+    hook = PredictionsHook()
+    hook._listen(None, None, logits)
+    with pytest.raises(ConfigError, match=r'gives no logits \(N, C\)'):
+        hook.after_val_iter(None, 0, outputs=[DataSample(), DataSample()])
+
+
+def test_a_run_without_predictions_is_named(tmp_path):
+    with pytest.raises(RunError, match='holds no log-probabilities'):
+        read_epochs(tmp_path)

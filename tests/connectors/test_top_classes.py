@@ -1,0 +1,70 @@
+import doctest
+import math
+import re
+
+import pytest
+import torch
+from factories import batch, build, distillation, distiller
+
+from wsld_plugin.connectors import top_classes
+from wsld_plugin.connectors.top_classes import TopClasses
+from wsld_plugin.errors import ConfigError
+
+
+def case(n=20, c=7, dtype=torch.float32):
+    return torch.randn(n, c, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+@pytest.mark.parametrize('k', [1, 3, 7])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_the_soft_label_is_uniform_over_the_k_largest(k, dtype):
+    logits = case(dtype=dtype)
+    result = TopClasses(k)(logits)
+    assert result.dtype == torch.float32
+    for row, probabilities in zip(logits.tolist(), result.double().softmax(1), strict=True):
+        inside = [c for c in range(7) if sum(other > row[c] for other in row) < k]
+        expected = torch.tensor([1 / k if c in inside else 0. for c in range(7)], dtype=torch.float64)
+        if len(inside) == k:  # no tie in bfloat16
+            torch.testing.assert_close(probabilities, expected, rtol=0, atol=1e-5)
+
+
+def test_order_and_size_of_the_logits_inside_and_outside_do_not_count():
+    logits = case()
+    connector = TopClasses(3)
+    assert torch.equal(connector(logits), connector(5 * logits + 2))
+    swapped = logits.clone().scatter_(1, logits.topk(2).indices, logits.topk(2).values.flip(1))
+    assert torch.equal(connector(logits), connector(swapped))
+
+
+def test_classes_are_mapped_first():
+    logits = torch.tensor([[9., 1., 3., 2.]])
+    assert TopClasses(1, class_map=[1, 3])(logits).argmax() == 1
+
+
+def test_a_student_learns_from_it():
+    parts = distiller(dict(type='wsld_plugin.KD'))
+    parts['connectors'] = dict(teacher_logits=dict(type='wsld_plugin.TopClasses', k=2))
+    model = build(distillation(distiller=parts))
+    losses = model(**model.data_preprocessor(batch(), True), mode='loss')
+    losses['distill.loss_soft'].backward()
+    assert losses['distill.loss_soft'].item() > 0
+    assert model.student.head.fc.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(('settings', 'message'), [
+    (dict(k=0), 'k is 0'), (dict(k=1.5), 'k is 1.5'), (dict(k=2, floor=1), 'floor is 1'),
+    (dict(k=2, floor=math.nan), 'floor is nan')])
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        TopClasses(**settings)
+
+
+def test_more_classes_than_there_are_are_refused():
+    with pytest.raises(ValueError, match='k=8, but there are 7 classes'):
+        TopClasses(8)(case())
+
+
+def test_docstring_examples_hold():
+    result = doctest.testmod(top_classes)
+    assert result.attempted >= 1
+    assert result.failed == 0

@@ -1,0 +1,98 @@
+"""What a classifier predicts for the validation set, kept while it is trained."""
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import collect_results, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.errors import ConfigError, RunError
+from wsld_plugin.registry import HOOKS
+
+FOLDER = 'log_probabilities'
+
+
+@HOOKS.register_module()
+class PredictionsHook(Hook):
+    """Write the log-probabilities of the whole validation set at every validation.
+
+    ``<work_dir>/log_probabilities/epoch_<n>.npy`` is (N, C), float32, log-softmax of what the classifier's head
+    gives; ``labels.npy`` (N,) the classes. A data set that knows its true posteriors (a method ``posteriors()``) adds
+    ``posteriors.npy`` (N, C). Files are there whole or not at all, and before the accuracy of the epoch is logged.
+
+    Raises:
+        ConfigError: a head without logits (N, C), or a shuffled validation set.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[np.ndarray, int]] = []
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Listen to the head."""
+        if getattr(runner.val_dataloader.sampler, 'shuffle', False):
+            raise ConfigError('PredictionsHook: val_dataloader.sampler.shuffle is True, but predictions of several '
+                              'models are compared sample by sample. Set it to False.')
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        classifier = getattr(model, 'student', model)
+        self._rows = []
+        self._logits: Any = None
+        self._handle = classifier.head.register_forward_hook(self._listen)
+
+    def _listen(self, head: Any, inputs: Any, logits: Any) -> None:
+        self._logits = logits
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Keep a batch."""
+        logits = self._logits
+        if not isinstance(logits, torch.Tensor) or logits.shape[:1] != (len(outputs), ) or logits.ndim != 2:
+            raise ConfigError('PredictionsHook: the classifier has a head that gives no logits (N, C); bias and '
+                              'variance are those of single-label classification.')
+        log_p = logits.double().log_softmax(dim=-1).float().cpu().numpy()
+        self._rows += [(row, int(sample.gt_label)) for row, sample in zip(log_p, outputs, strict=True)]
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Write."""
+        self._handle.remove()
+        dataset = runner.val_dataloader.dataset
+        rows = collect_results(self._rows, len(dataset), device='cpu')
+        if is_main_process():
+            folder = Path(runner.work_dir) / FOLDER
+            write_array(folder / f'epoch_{runner.epoch}.npy', np.stack([row for row, _ in rows]))
+            write_array(folder / 'labels.npy', np.array([label for _, label in rows]))
+            if hasattr(dataset, 'posteriors'):
+                write_array(folder / 'posteriors.npy', dataset.posteriors())
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """A ``.npy`` file, atomically."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_epochs(work_dir: Path) -> dict[int, np.ndarray]:
+    """Log-probabilities (N, C) by epoch, of a run that had the hook.
+
+    Raises:
+        RunError: there are none.
+    """
+    files = {int(path.stem.removeprefix('epoch_')): path for path in (work_dir / FOLDER).glob('epoch_*.npy')}
+    if not files:
+        raise RunError(f'{work_dir} holds no log-probabilities, though its run is finished. Move the folder away and '
+                       'train again.')
+    return {epoch: np.load(files[epoch], allow_pickle=False) for epoch in sorted(files)}
+
+
+def read_target(work_dir: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels (N,), and the true posteriors (N, C) where they are known."""
+    folder = work_dir / FOLDER
+    posteriors = folder / 'posteriors.npy'
+    return (np.load(folder / 'labels.npy', allow_pickle=False),
+            np.load(posteriors, allow_pickle=False) if posteriors.is_file() else None)

@@ -21,6 +21,7 @@ def study(work_dir, *arguments, **options):
                 **options)
 
 
+@pytest.mark.slow
 def test_students_of_two_parts_are_trained_once_and_their_error_is_split(tmp_path):
     (tmp_path / 'plan.py').write_text(PLAN)
     first = study(tmp_path).stdout

@@ -3,10 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsld_plugin.errors import RunError
-from wsld_plugin.reproduce.pool import train_all, with_needs
-from wsld_plugin.reproduce.progress import Progress
-from wsld_plugin.reproduce.runs import finished
+from wsld_plugin.reproduce.missing import check_none_failed, train_missing
 
 from .measure import Finding, measure
 from .plan import Plan
@@ -30,18 +27,8 @@ def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> list[Fin
         RunError: when all is over, if runs failed.
     """
     runs = plan.runs(work_dir)
-    # part by part, so that what is finished early is a whole study of few models
-    wanted = list(dict.fromkeys(run for of_part in zip(*runs.values(), strict=True) for run in of_part))
-    missing = [run for run in wanted if not finished(run)]
-    errors = []
-    if missing and train:
-        progress = Progress(len(with_needs(missing)))
-        print(f'{plan.title}\n{len(wanted) - len(missing)} of {len(wanted)} runs are there; training the others and '
-              f'what they need in {work_dir}, {jobs} at a time.', flush=True)
-        outcomes = train_all(missing, jobs, progress.ended, progress.waiting)
-        errors = [str(outcome) for outcome in outcomes.values() if isinstance(outcome, Exception)]
+    errors = train_missing(plan.title, runs.values(), work_dir, jobs) if train else []
     findings, left_out = measure(plan, runs)
     write_findings(plan, work_dir, findings, left_out)
-    if errors:
-        raise RunError(f'{len(errors)} runs failed:\n' + '\n'.join(errors))
+    check_none_failed(errors)
     return findings

@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 from wsld_plugin.registry import DATA_SAMPLERS, DATASETS
 
 from .randomness import seeded
+from .wrapper import DatasetWrapper
 
 
 class SampleKey(NamedTuple):
@@ -80,7 +81,7 @@ class KeyedSampler(Sampler):
 
 
 @DATASETS.register_module()
-class KeyedDataset:
+class KeyedDataset(DatasetWrapper):
     """Any data set, its augmentation seeded anew for every sample from the sample's key.
 
     ``dataset[key]`` is ``dataset[key.index]``, computed with `random`, numpy's global generator and torch's CPU
@@ -98,9 +99,6 @@ class KeyedDataset:
         TypeError: an index that is not a `SampleKey`: without an epoch every epoch would have the same augmentation.
     """
 
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = root.DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
-
     def __getitem__(self, key: SampleKey) -> Any:
         if not isinstance(key, SampleKey):
             raise TypeError(f'KeyedDataset[{key!r}]: expected a SampleKey. Its loader needs sampler='
@@ -112,21 +110,3 @@ class KeyedDataset:
         if isinstance(sample, BaseDataElement):
             sample.set_field(key, 'sample_key', field_type='metainfo')
         return data
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    # mmpretrain's SwitchRecipeHook sets it in the middle of a run
-    @property
-    def pipeline(self) -> Any:
-        """The pipeline of the wrapped data set, which setting it replaces."""
-        return self.dataset.pipeline
-
-    @pipeline.setter
-    def pipeline(self, pipeline: Any) -> None:
-        self.dataset.pipeline = pipeline
-
-    def __getattr__(self, name: str) -> Any:
-        if name == 'dataset' or name.startswith('__'):  # not there yet, while a worker unpickles this
-            raise AttributeError(name)
-        return getattr(self.dataset, name)

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wsld_plugin.engine.atomic import write_atomically
-from wsld_plugin.errors import RunError
 
+from .missing import check_none_failed, train_missing
 from .plan import Cell, Plan
-from .pool import train_all, with_needs
-from .progress import Progress
 from .report import Line, as_json, machines, markdown_table, summarise
 from .runs import Result, Run, finished
 
@@ -35,19 +33,9 @@ def reproduce(plan: Plan, work_dir: Path, jobs: int) -> list[Line]:
         RunError: when all is over, if runs failed.
     """
     runs = plan.runs(work_dir)
-    # seed by seed, so that what is finished early is a whole table of few seeds
-    wanted = list(dict.fromkeys(run for of_seed in zip(*runs.values(), strict=True) for run in of_seed))
-    missing = [run for run in wanted if not finished(run)]
-    errors = []
-    if missing:
-        progress = Progress(len(with_needs(missing)))
-        print(f'{plan.title}\n{len(wanted) - len(missing)} of {len(wanted)} runs are there; training the others and '
-              f'what they need in {work_dir}, {jobs} at a time.', flush=True)
-        outcomes = train_all(missing, jobs, progress.ended, progress.waiting)
-        errors = [str(outcome) for outcome in outcomes.values() if isinstance(outcome, Exception)]
+    errors = train_missing(plan.title, runs.values(), work_dir, jobs)
     lines = write_report(plan, work_dir, runs)
-    if errors:
-        raise RunError(f'{len(errors)} runs failed:\n' + '\n'.join(errors))
+    check_none_failed(errors)
     return lines
 
 

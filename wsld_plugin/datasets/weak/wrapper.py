@@ -2,20 +2,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from mmengine import registry as root
 from mmpretrain.structures import DataSample
 
 from wsld_plugin.datasets.keyed import SampleKey
+from wsld_plugin.datasets.wrapper import DatasetWrapper
 from wsld_plugin.errors import ConfigError
 
 HIDDEN = -100  # what PyTorch's cross entropy leaves out, and so do the losses of mmpretrain that use it
 
 
-class WeakLabels:
+class WeakLabels(DatasetWrapper):
     """A data set that changes the labels of another one; its images and all else are the other's.
 
     Samples are taken by their index, or by the `SampleKey` that a `KeyedSampler` hands out; the label depends on the
@@ -31,7 +30,7 @@ class WeakLabels:
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.dataset = root.DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        super().__init__(dataset)
         name, inner = type(self).__name__, type(self.dataset).__name__
         if not hasattr(self.dataset, 'get_gt_labels') or not (getattr(self.dataset, 'metainfo', None) or {}).get(
                 'classes'):
@@ -57,24 +56,6 @@ class WeakLabels:
     def relabel(self, sample: DataSample, index: int) -> None:
         """Put the weak label of the sample in the place of the label."""
         raise NotImplementedError
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    # mmpretrain's SwitchRecipeHook sets it in the middle of a run
-    @property
-    def pipeline(self) -> Any:
-        """The pipeline of the wrapped data set, which setting it replaces."""
-        return self.dataset.pipeline
-
-    @pipeline.setter
-    def pipeline(self, pipeline: Any) -> None:
-        self.dataset.pipeline = pipeline
-
-    def __getattr__(self, name: str) -> Any:
-        if name == 'dataset' or name.startswith('__'):  # not there yet, while a worker unpickles this
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
 
 
 def check_share(name: str, value: Any) -> None:

@@ -14,5 +14,7 @@ rows = [
     dict(name='students of 1,200 images', cells=[
         dict(method='labels', config='../weak/resnet18-w8-all_digits.py'),
         dict(method='soft labels of the good teacher', config='../weak/kd_resnet18-w32_resnet18-w8-all_digits.py'),
-        dict(method='soft labels of the bad teacher', config='../biased/kd_bad-teacher_resnet18-w8_digits.py')]),
+        dict(method='first three of the bad teacher, KD', config='../biased/kd_bad-teacher_resnet18-w8_digits.py'),
+        dict(method='first three of the bad teacher, partial-label loss',
+             config='../biased/pll_bad-teacher_resnet18-w8_digits.py')]),
 ]

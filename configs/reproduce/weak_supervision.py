@@ -23,7 +23,8 @@ rows = [
         dict(method='student alone', config='../weak/noisy_resnet18-w8_digits.py', options=_ASYMMETRIC),
         dict(method='label smoothing', config='../weak/noisy_lsr_resnet18-w8_digits.py', options=_ASYMMETRIC),
         dict(method='teacher, on the same noise', config='../weak/asymmetric_resnet18-w32_digits.py'),
-        dict(method='KD', config='../weak/asymmetric_kd_resnet18-w32_resnet18-w8_digits.py')]),
+        dict(method='KD', config='../weak/asymmetric_kd_resnet18-w32_resnet18-w8_digits.py'),
+        dict(method='WSLD', config='../weak/asymmetric_wsld_resnet18-w32_resnet18-w8_digits.py')]),
     dict(name='100 of 1,200 labels', cells=[
         dict(method='student alone, on the 100', config='../weak/few_resnet18-w8_digits.py'),
         dict(method='round 1', config='../weak/few-round1_resnet18-w8_digits.py'),

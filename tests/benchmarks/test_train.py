@@ -9,7 +9,7 @@ PLAIN = str(Path(__file__).parents[2] / 'configs/baselines/resnet18-w8_digits.py
 
 @pytest.fixture(scope='module')
 def report():
-    return time_runs([PLAIN], pairs=1, warmup=2, iterations=5)
+    return time_runs([PLAIN], pairs=2, warmup=2, iterations=5)
 
 
 def test_the_parts_of_an_iteration_are_positive_and_none_is_longer_than_it(report):
@@ -25,6 +25,20 @@ def test_the_parts_add_up_to_the_run():
         assert iteration > loading + step
 
 
+def test_a_config_beside_itself_has_the_ratio_one_and_another_that_of_the_rounds(monkeypatch):
+    rounds = {'first': [(3.0, 1.0), (5.0, 1.0)], 'second': [(5.0, 1.0), (5.0, 3.0)]}  # iteration, loading
+    given = {path: iter(times) for path, times in rounds.items()}
+
+    def short_run(path, iterations, options):
+        iteration, loading = next(given[path])
+        return [(9.0, 0.0, 1.0), (iteration - 1, loading, 0.5), (iteration + 1, loading, 0.5)][:iterations]
+    monkeypatch.setattr('wsld_plugin.benchmarks.train._short_run', short_run)
+    first, second = time_runs(['first', 'second'], pairs=2, warmup=1, iterations=2)['rows']
+    assert first['ratio'] == (1.0, 1.0, 1.0)
+    assert second['ratio'] == (0.875, 1.25, 1.625)  # 2.0 and 0.5, interpolated
+    assert second['loading'] == 2.0
+
+
 def test_the_table_names_the_config_and_how_it_was_measured(report):
     assert '| resnet18-w8_digits | ' in train_markdown(report)
-    assert '1 runs of each through the Runner, 5 iterations after 2 to warm up.' in train_markdown(report)
+    assert '2 runs of each through the Runner, 5 iterations after 2 to warm up.' in train_markdown(report)

@@ -1,9 +1,7 @@
 import pytest
 import torch
 from factories import batch, build, distillation, distiller, labels_of
-from torch.nn import functional as F
 
-from wsld_plugin.analysis.regularization import MEASURES
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.hooks.loss_probe import LossProbe
 
@@ -23,31 +21,34 @@ def step(model, seed=0):
 
 
 @pytest.mark.parametrize('gt_labels', [True, False])
-def test_a_batch_is_measured_once_and_then_taken(gt_labels):
+def test_a_batch_is_kept_until_it_is_taken(gt_labels):
     probe = LossProbe(model := model_with(gt_labels))
     assert probe.take() is None
-    step(model)
-    assert probe.take().shape == (len(MEASURES), 4)
+    labels = step(model)
+    given = probe.take()
+    assert given.logits.shape == (2, 4, 5)
+    assert torch.equal(given.target, labels)
+    assert given.tau == 4.0
     assert probe.take() is None
 
 
-def test_measures_with_and_without_a_mapped_target_are_equal():
+def test_what_is_seen_with_and_without_a_mapped_target_are_equal():
     found = []
     for gt_labels in (True, False):
         torch.manual_seed(0)
         probe = LossProbe(model := model_with(gt_labels))
         step(model)
         found.append(probe.take())
-    assert torch.equal(*found)
+    assert all(torch.equal(one, other) for one, other in zip(found[0][:2], found[1][:2], strict=True))
 
 
-def test_what_was_measured_has_no_graph():
+def test_what_was_kept_has_no_graph():
     probe = LossProbe(model := model_with())
     step(model)
-    assert not probe.take().requires_grad
+    assert not probe.take().logits.requires_grad
 
 
-def test_switched_off_or_closed_it_measures_nothing():
+def test_switched_off_or_closed_it_keeps_nothing():
     probe = LossProbe(model := model_with())
     probe.on = False
     step(model)
@@ -66,24 +67,25 @@ def test_a_replaced_loss_of_the_head_is_followed():
     target, (student, teacher) = torch.tensor([1, 2]), torch.randn(2, 2, 5)
     head.loss_module(student, target)
     probe.loss(student, teacher)
-    ce = probe.take()[MEASURES.index('student_ce')]
-    torch.testing.assert_close(ce, F.cross_entropy(student, target, reduction='none'))
+    given = probe.take()
+    assert torch.equal(given.target, target)
+    assert torch.equal(given.logits, torch.stack([student, teacher]))
 
 
 def test_a_replayed_step_is_read_from_the_same_place():
     probe = LossProbe(model := model_with())
     step(model)
-    place = probe._measured[4]
-    first = probe.taken_by_replay(4)
+    place = probe._given[4].logits
+    first = probe.taken_by_replay(4).logits
     place.add_(1)  # as a replay writes
-    assert torch.equal(probe.taken_by_replay(4), first + 1)
+    assert torch.equal(probe.taken_by_replay(4).logits, first + 1)
     assert probe.taken_by_replay(3) is None
     model.distillation_stopped = True
     assert probe.taken_by_replay(4) is None
 
 
 @pytest.mark.filterwarnings('ignore')  # torch: dynamo warns of its own doings while it traces
-def test_a_compiled_loss_is_measured_too():
+def test_a_compiled_loss_is_seen_too():
     probe = LossProbe(model := model_with())
     probe.loss.compile(backend='eager')
     for seed in (0, 1):

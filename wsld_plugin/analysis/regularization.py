@@ -76,8 +76,9 @@ def summarize(measures: np.ndarray) -> Summary:
     """The summary of measures (8, N)."""
     finite = np.isfinite(measures).all(0)
     kept = measures[:, finite].astype(np.float64)
+    bins = (kept[MEASURES.index('weight')] * BINS).astype(np.int64).clip(0, BINS - 1)  # 1 itself is in the last one
     return dict(count=kept.shape[1], left_out=int((~finite).sum()), sums=kept.sum(1),
-                histogram=np.histogram(kept[MEASURES.index('weight')], BINS, (0, 1))[0])
+                histogram=np.bincount(bins, minlength=BINS))
 
 
 def empty() -> Summary:

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -19,6 +20,9 @@ from wsld_plugin.engine.workers import end_workers
 from wsld_plugin.reproduce.report import aligned_table
 
 from .report import header, machine_line
+from .timing import Comparison, compare
+
+_Part = tuple[float, float, float]
 
 
 class _EnoughError(Exception):
@@ -39,7 +43,7 @@ class StepClock(Hook):
 
     def __init__(self, iterations: int) -> None:
         self.iterations = iterations
-        self.parts: list[tuple[float, float, float]] = []
+        self.parts: list[_Part] = []
         self._begin = self._loaded = self._step = 0.0
 
     def before_train(self, runner: Runner) -> None:
@@ -81,34 +85,40 @@ def time_runs(paths: Sequence[str], *, pairs: int, warmup: int = 10, iterations:
         options: what replaces settings of every config; dotted keys.
 
     Returns:
-        The report: for each config medians over all its iterations, in seconds, and ``share_outside``, the time of
-        hooks, logging and the loop beside that of the steps, of all iterations together.
+        The report: for each config medians over all its iterations, in seconds, ``share_outside``, the time of
+        hooks, logging and the loop beside that of the steps, of all iterations together, and ``ratio``: quartiles
+        over the rounds of its mean iteration, without loading, to that of the first config.
 
     Raises:
         ConfigError: what ``tools/train.py`` refuses.
     """
     head = header(benchmark='train', pairs=pairs, warmup=warmup, iterations=iterations)
-    parts: dict[str, list[tuple[float, float, float]]] = {path: [] for path in paths}
+    runs: dict[str, list[list[_Part]]] = {path: [] for path in paths}
     for number in range(pairs):
         for path in paths if number % 2 == 0 else reversed(paths):
-            parts[path] += _short_run(path, warmup + iterations, options)[warmup:]
-    return dict(head, rows=[_row(path, of_path) for path, of_path in parts.items()])
+            runs[path].append(_short_run(path, warmup + iterations, options)[warmup:])
+    compared = compare({path: [_mean(parts) for parts in of_path] for path, of_path in runs.items()})
+    return dict(head, rows=[_row(row, list(chain(*runs[row.name]))) for row in compared])
 
 
 def train_markdown(report: Mapping[str, Any]) -> str:
     """What :func:`time_runs` returns as text."""
-    cells = [['', 'iteration, ms', 'step, ms', 'loading, ms', 'hooks and loop, ms', 'share outside the step, %']]
+    cells = [['', 'iteration, ms', 'step, ms', 'loading, ms', 'hooks and loop, ms', 'share outside the step, %',
+              'ratio to the first', 'quartiles']]
     for row in report['rows']:
         times = [f'{1000 * row[part]:.2f}' for part in ('iteration', 'step', 'loading', 'rest')]
-        cells.append([Path(row['name']).stem, *times, f'{100 * row["share_outside"]:.1f}'])
+        lower, middle, upper = row['ratio']
+        cells.append([Path(row['name']).stem, *times, f'{100 * row["share_outside"]:.1f}', f'{middle:.3f}',
+                      f'{lower:.3f} … {upper:.3f}'])
     return '\n'.join([machine_line(report),
                       f'{report["pairs"]} runs of each through the Runner, {report["iterations"]} iterations after '
                       f'{report["warmup"]} to warm up.', f'`{report["command"]}`', '', aligned_table(cells), '',
                       'Medians over iterations. The share is that of sums: hooks, logging and the loop beside the '
-                      'step; loading and checkpoints do not count.'])
+                      'step; loading and checkpoints do not count. The ratio is that of mean iterations without '
+                      'loading, within a round.'])
 
 
-def _short_run(path: str, iterations: int, options: Mapping[str, Any] | None) -> list[tuple[float, float, float]]:
+def _short_run(path: str, iterations: int, options: Mapping[str, Any] | None) -> list[_Part]:
     with TemporaryDirectory() as folder:
         cfg = training_config(path, work_dir=folder, validate=False, options=dict(options or {}))
         cfg.default_hooks.checkpoint.interval = cfg.train_cfg.max_epochs = 10**9
@@ -127,11 +137,15 @@ def _short_run(path: str, iterations: int, options: Mapping[str, Any] | None) ->
         return clock.parts
 
 
-def _row(path: str, parts: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
+def _mean(parts: Sequence[_Part]) -> float:
+    return fmean(iteration - loading for iteration, loading, _ in parts)
+
+
+def _row(compared: Comparison, parts: Sequence[_Part]) -> dict[str, Any]:
     rest = [iteration - loading - step for iteration, loading, step in parts]
-    return dict(name=path, iteration=median(whole for whole, *_ in parts), step=median(step for *_, step in parts),
-                loading=median(loading for _, loading, _ in parts), rest=median(rest),
-                share_outside=sum(rest) / sum(step for *_, step in parts))
+    return dict(name=compared.name, iteration=median(whole for whole, *_ in parts), ratio=compared.ratio,
+                step=median(step for *_, step in parts), loading=median(loading for _, loading, _ in parts),
+                rest=median(rest), share_outside=sum(rest) / sum(step for *_, step in parts))
 
 
 def _now() -> float:

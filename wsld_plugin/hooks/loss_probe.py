@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from wsld_plugin.analysis.regularization import sample_measures
 from wsld_plugin.errors import ConfigError, check_choice
+
+from .given_batches import GivenBatch
 
 # The arguments of a loss on logits: this project's name and MMRazor's.
 _LOGITS = (('student', 'preds_S'), ('teacher', 'preds_T'))
 
 
 class LossProbe:
-    """Measures every batch that a distillation loss is given, while ``on``.
+    """Copies what a distillation loss is given, while ``on``.
 
     Args:
         model: a ``SoftLabelDistill``, or MMRazor's ``SingleTeacherDistill``.
@@ -36,16 +37,11 @@ class LossProbe:
         self._given_target = 'gt_labels' in model.distiller.loss_forward_mappings[self.name]
         self._target: Any = None
         self._head_loss: nn.Module | None = None
-        self._measured: dict[int, Tensor] = {}  # by the number of samples
+        self._given: dict[int, GivenBatch] = {}  # by the number of samples
         # torch.compile may not trace what keeps its tensors
         look = torch.compiler.disable(self._look)
         self._handles = [self.loss.register_forward_hook(look, with_kwargs=True)]
         self.follow()
-
-    @property
-    def tau(self) -> float:
-        """The loss's temperature."""
-        return self.loss.tau
 
     def follow(self) -> None:
         """Find the target again where the loss gets none: the loss of the student's head may be replaced in a run."""
@@ -60,17 +56,14 @@ class LossProbe:
             self._head_loss = found
             self._handles.append(found.register_forward_pre_hook(self._look_at_target, with_kwargs=True))
 
-    def take(self) -> Tensor | None:
-        """The measures (8, N) of the last batch; None where the loss was not called since the last ``take``."""
-        return self._measured.popitem()[1] if self._measured else None
+    def take(self) -> GivenBatch | None:
+        """The last batch; None where the loss was not called since the last ``take``."""
+        return self._given.popitem()[1] if self._given else None
 
-    def taken_by_replay(self, n: int) -> Tensor | None:
-        """Those of a batch of n samples in a step that is replayed: no hook is called, but the same place is written.
-
-        The result is a copy.
-        """
+    def taken_by_replay(self, n: int) -> GivenBatch | None:
+        """A batch of n samples of a step that is replayed: no hook is called, but the same place is written."""
         stopped = getattr(self._model, 'distillation_stopped', False)
-        return self._measured[n].clone() if n in self._measured and not stopped else None
+        return self._given[n].clone() if n in self._given and not stopped else None
 
     def close(self) -> None:
         """Look away."""
@@ -82,8 +75,8 @@ class LossProbe:
             given = {**dict(zip(self._names, args, strict=False)), **kwargs}
             student, teacher = (given[ours if ours in given else theirs] for ours, theirs in _LOGITS)
             target = given['gt_labels'] if self._given_target else self._target
-            self._measured[len(student)] = sample_measures(student, teacher, target, self.tau,
-                                                           given.get('teacher_ce'))
+            self._given[len(student)] = GivenBatch.of(student, teacher, target, given.get('teacher_ce'),
+                                                      self.loss.tau)
 
     def _look_at_target(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self._target = args[1] if len(args) > 1 else kwargs.get('target', kwargs.get('label'))

@@ -1,33 +1,27 @@
 """What the soft labels do to the student, live."""
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from mmengine.dist import all_gather_object, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from wsld_plugin.analysis.regularization import BINS, MEASURES, describe, empty
-from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.analysis.regularization import describe, empty
 from wsld_plugin.engine.graph import CapturedStep
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.registry import HOOKS
 
+from .given_batches import GivenBatches
 from .loss_probe import LossProbe
-from .soft_label_counts import SAMPLE_COUNTS, SoftLabelCounts
-
-FOLDER = 'soft_label_monitor'
+from .soft_label_counts import SoftLabelCounts
+from .soft_label_epochs import SoftLabelEpochs
 
 _STATE = 'soft_label_monitor'
-_BINS_IN_FILE = 50
 
 
 @HOOKS.register_module()
@@ -35,8 +29,8 @@ class SoftLabelMonitorHook(Hook):
     """Tell how many samples are regularization samples, WSLD's weights, and both parts of the gradient.
 
     It looks at what a distillation loss is given, whatever teacher, connector or loss that is, and changes nothing.
-    The measures are those of :func:`wsld_plugin.analysis.regularization.sample_measures` at the loss's ``tau``. They
-    stay on the device until the logger logs; then all ranks share theirs.
+    The logits are copied, and stay on the device until the logger logs. Then they are measured, all at once, by
+    :func:`wsld_plugin.analysis.regularization.sample_measures` at the loss's ``tau``, and all ranks share theirs.
 
     - ``soft_labels/…`` in the log and its backends: means since the last line, quantiles of the weights.
     - ``soft_label_monitor/epochs.json`` in the run's folder: a list with the same of each epoch, and a histogram of
@@ -71,8 +65,7 @@ class SoftLabelMonitorHook(Hook):
         self.loss = loss
         self.every = every
         self.interval = interval
-        self._waiting: list[tuple[Tensor, np.ndarray]] = []
-        self._epochs: list[dict[str, Any]] = []
+        self._waiting = GivenBatches()
         self._written = 0  # iteration
         self._restored: Mapping[str, Any] | None = None
 
@@ -86,10 +79,12 @@ class SoftLabelMonitorHook(Hook):
         dataset = runner.train_dataloader.dataset
         dataset = getattr(dataset, '_dataset', dataset)  # mmengine's, for num_batch_per_epoch
         self._counts = SoftLabelCounts(len(dataset))
+        self._probe = LossProbe(runner.model.module if is_model_wrapper(runner.model) else runner.model, self.loss)
+        records = '[]'
         if runner.iter and self._restored:  # an iteration tells a resumed run from one that only loads weights
             self._counts.load_state_dict(self._restored)
-            self._epochs = json.loads(self._restored['epochs'])
-        self._probe = LossProbe(runner.model.module if is_model_wrapper(runner.model) else runner.model, self.loss)
+            records = self._restored['epochs']
+        self._epochs = SoftLabelEpochs(self._probe, self.every, records)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """See whether it is this iteration's turn."""
@@ -98,7 +93,7 @@ class SoftLabelMonitorHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, Tensor] | None = None) -> None:
-        """Keep what was measured; read now and then."""
+        """Keep what the loss was given; measure now and then."""
         if self._probe.on:
             self._keep(data_batch, isinstance(vars(runner.model).get('train_step'), CapturedStep))
         ends, last = (runner.iter + 1) % len(runner.train_dataloader) == 0, self.is_last_train_iter(runner)
@@ -108,10 +103,12 @@ class SoftLabelMonitorHook(Hook):
         if logs:
             self._log(runner)
         if ends:
-            self._end_epoch(runner)
+            summary, self._counts.in_epoch = self._counts.in_epoch, empty()
+            self._epochs.end(_epoch(runner), summary, runner.visualizer)
         # where epochs are short, waiting for the disk after each would take longer than the steps
         if last or (ends and runner.iter + 1 - self._written >= self.interval):
-            self._write(runner)
+            self._written = runner.iter + 1
+            self._epochs.write(runner.work_dir, _epoch(runner), self._counts.in_epoch, self._counts.samples)
 
     def after_train(self, runner: Runner) -> None:
         """Look away."""
@@ -121,22 +118,19 @@ class SoftLabelMonitorHook(Hook):
         """Let a resumed run count on."""
         if self._waiting and get_world_size() == 1:  # of several ranks only one is here, and all have just read
             self._read()
-        checkpoint[_STATE] = dict(self._counts.state_dict(), epochs=json.dumps(self._epochs))
+        checkpoint[_STATE] = dict(self._counts.state_dict(), epochs=self._epochs.dumps())
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Keep what a resumed run goes on from."""
         self._restored = checkpoint.get(_STATE)
 
     def _keep(self, data_batch: Any, replayed: bool) -> None:
-        measures = self._probe.taken_by_replay(len(data_batch.numbers)) if replayed else self._probe.take()
-        if measures is not None:
-            self._waiting.append((measures, _places(data_batch, measures.shape[1])))
+        batch = self._probe.taken_by_replay(len(data_batch.numbers)) if replayed else self._probe.take()
+        if batch is not None:
+            self._waiting.add(batch, _places(data_batch, batch.logits.shape[1]))
 
     def _read(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        mine = (torch.cat([measures for measures, _ in waiting], 1).cpu().numpy(),
-                np.concatenate([places for _, places in waiting])) if waiting else None
-        everyone = [given for given in all_gather_object(mine) if given is not None]
+        everyone = [given for given in all_gather_object(self._waiting.read()) if given is not None]
         if everyone:
             measures, places = (np.concatenate(parts, -1) for parts in zip(*everyone, strict=True))
             self._counts.add(measures, places)
@@ -153,35 +147,10 @@ class SoftLabelMonitorHook(Hook):
                 scalars.pop(name)
         runner.message_hub.update_scalars(values, resumed=False)
 
-    def _end_epoch(self, runner: Runner) -> None:
-        summary, self._counts.in_epoch = self._counts.in_epoch, empty()
-        if summary['count']:
-            self._epochs.append(self._record(runner, summary))
-            epoch = self._epochs[-1]['epoch']
-            runner.visualizer.add_scalars({f'soft_labels_epoch/{name}': value
-                                           for name, value in describe(summary).items()}, step=epoch)
-            if is_main_process():
-                _add_histogram(runner.visualizer.get_backend('TensorboardVisBackend'), summary, epoch)
 
-    def _record(self, runner: Runner, summary: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(epoch=runner.iter // len(runner.train_dataloader) + 1, loss=self._probe.name, tau=self._probe.tau,
-                    every=self.every, count=int(summary['count']), left_out=int(summary['left_out']),
-                    **describe(summary),
-                    weight_histogram=summary['histogram'].reshape(_BINS_IN_FILE, -1).sum(1).tolist())
-
-    def _write(self, runner: Runner) -> None:
-        self._written = runner.iter + 1
-        epochs = list(self._epochs)
-        if self._counts.in_epoch['count']:  # the training ends in the middle of one, and may be continued there
-            epochs.append(self._record(runner, self._counts.in_epoch))
-        if not epochs or not is_main_process():
-            return
-        folder = Path(runner.work_dir) / FOLDER
-        write_atomically(folder / 'epochs.json', json.dumps(epochs).encode())
-        if self._counts.samples is not None:
-            buffer = io.BytesIO()
-            np.savez(buffer, epoch=epochs[-1]['epoch'], **dict(zip(SAMPLE_COUNTS, self._counts.samples, strict=True)))
-            write_atomically(folder / 'samples.npz', buffer.getvalue())
+def _epoch(runner: Runner) -> int:
+    """The present one, from 1, also where the training counts iterations."""
+    return runner.iter // len(runner.train_dataloader) + 1
 
 
 def _places(data_batch: Any, n: int) -> np.ndarray:
@@ -192,15 +161,3 @@ def _places(data_batch: Any, n: int) -> np.ndarray:
         samples = data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None
         keys = [getattr(sample, 'sample_key', None) for sample in samples or [None] * n]
     return np.array([-1 if key is None else key.index for key in keys])
-
-
-def _add_histogram(backend: Any, summary: Mapping[str, Any], epoch: int) -> None:
-    """The weights', for TensorBoard; the other backends of mmengine have no histograms."""
-    if backend is None:
-        return
-    counts, total = summary['histogram'], float(summary['sums'][MEASURES.index('weight')])
-    edges = np.arange(1, BINS + 1) / BINS
-    backend.experiment.add_histogram_raw(
-        'soft_labels_epoch/weights', min=0.0, max=1.0, num=int(counts.sum()), sum=total,
-        sum_squares=float(counts @ (edges - 0.5 / BINS)**2), bucket_limits=edges.tolist(),
-        bucket_counts=counts.tolist(), global_step=epoch)

@@ -1,0 +1,83 @@
+"""What a distillation loss was given, kept on the device until it is measured."""
+from __future__ import annotations
+
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsld_plugin.analysis.regularization import sample_measures
+
+# Logits that wait to be measured, of student and teacher together: 16 MiB of float32.
+_MOST_WAITING = 2**22
+
+
+class GivenBatch(NamedTuple):
+    """Copies of what the loss was given of N samples.
+
+    ``logits``: of student and teacher, (2, N, C). ``target``: (N,) or (N, C). ``teacher_ce``: (N,) or None. ``tau``:
+    the loss's temperature then.
+    """
+
+    logits: Tensor
+    target: Tensor
+    teacher_ce: Tensor | None
+    tau: float
+
+    @classmethod
+    def of(cls, student: Tensor, teacher: Tensor, target: Tensor, teacher_ce: Tensor | None, tau: float,
+           ) -> GivenBatch:
+        """Copies, without a graph."""
+        return cls(torch.stack([student.detach(), teacher.detach()]), target.detach().clone(),
+                   None if teacher_ce is None else teacher_ce.detach().clone(), tau)
+
+    def clone(self) -> GivenBatch:
+        """Other copies."""
+        student, teacher = self.logits
+        return self.of(student, teacher, self.target, self.teacher_ce, self.tau)
+
+
+class GivenBatches:
+    """Batches, measured many at once: an operation on a small batch costs little more for a larger one.
+
+    They wait on their device, which is not waited for until they are read. Of large batches not all wait.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[GivenBatch] = []
+        self._measures: list[Tensor] = []
+        self._places: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, batch: GivenBatch, places: np.ndarray) -> None:
+        """Keep a batch, whose samples have these places (N,) in the training set."""
+        self._waiting.append(batch)
+        self._places.append(places)
+        if sum(each.logits.numel() for each in self._waiting) > _MOST_WAITING:
+            self._measure()
+
+    def read(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Measures (8, N) and places (N,) of all samples since the last time; None where there were none."""
+        if not self._places:
+            return None
+        self._measure()
+        found = torch.cat(self._measures, 1).cpu().numpy(), np.concatenate(self._places)
+        self._measures, self._places = [], []
+        return found
+
+    def _measure(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _, group in groupby(waiting, _kind):
+            logits, targets, cross_entropies, (tau, *_) = zip(*group, strict=True)
+            student, teacher = torch.cat(logits, 1)
+            teacher_ce = None if cross_entropies[0] is None else torch.cat(cross_entropies)
+            self._measures.append(sample_measures(student, teacher, torch.cat(targets), tau, teacher_ce))
+
+
+def _kind(batch: GivenBatch) -> tuple[object, ...]:
+    """What is equal among batches that can be measured as one."""
+    return batch.tau, batch.logits.shape[2], batch.logits.dtype, batch.target.dtype, batch.teacher_ce is None

@@ -2,6 +2,7 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -17,6 +18,26 @@ def runner_arguments(description):
     # torchrun sets LOCAL_RANK; older launchers pass it as an argument
     parser.add_argument('--local_rank', '--local-rank', type=_set_local_rank, help=argparse.SUPPRESS)
     return parser
+
+
+def plan_arguments(description, folder, example):
+    """A parser with the arguments of the tools that train what a plan lacks, in work_dirs/``folder``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('plan', help=f'a file such as {example}')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs', folder),
+                        help=f'folder of all runs and reports [work_dirs/{folder}]')
+    parser.add_argument('--jobs', type=positive, default=os.cpu_count(), help='runs side by side [one a core]')
+    parser.add_argument('--report-only', action='store_true', help='train nothing; report on what is finished')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
+                        help='replace settings of every config, such as train_cfg.max_epochs=2')
+    return parser
+
+
+def positive(text):
+    """The ``type`` of an argument that counts."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text}: expected a positive number')
+    return int(text)
 
 
 def _set_local_rank(value):

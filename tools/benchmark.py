@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-import _arguments  # noqa: F401  (makes the package importable without an install)
+from _arguments import positive
 from _benchmark_data import add_data
 from _benchmark_loss import add_loss
 from _benchmark_steps import add_configs, add_step, add_train
@@ -14,11 +14,11 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     add_configs(_command(commands, 'configs', 'a training step of each config, on random images and weights', 40, 5),
-                _positive)
-    add_step(_command(commands, 'step', "one distillation step, from MMRazor's own to the fastest", 10, 2), _positive)
-    add_train(_command(commands, 'train', 'short runs through the Runner: what is not the step', 3, 10), _positive)
+                positive)
+    add_step(_command(commands, 'step', "one distillation step, from MMRazor's own to the fastest", 10, 2), positive)
+    add_train(_command(commands, 'train', 'short runs through the Runner: what is not the step', 3, 10), positive)
     add_loss(_command(commands, 'loss', "value and gradient of the losses beside MMRazor's", 40, 5))
-    add_data(_command(commands, 'data', 'images a second through a training pipeline', 20, 1), _positive)
+    add_data(_command(commands, 'data', 'images a second through a training pipeline', 20, 1), positive)
     args = parser.parse_args(argv)
     if args.pairs < 2:
         parser.error('--pairs must be at least 2: one round has no quartiles')
@@ -41,19 +41,13 @@ def main(argv=None):
 def _command(commands, name, help_, pairs, warmup):
     """A sub-command with what all of them take."""
     command = commands.add_parser(name, help=help_)
-    command.add_argument('--pairs', type=_positive, default=pairs, metavar='P',
+    command.add_argument('--pairs', type=positive, default=pairs, metavar='P',
                          help='rounds in which every variant is timed once, 2 or more [%(default)s]')
-    command.add_argument('--warmup', type=_positive, default=warmup, metavar='W',
+    command.add_argument('--warmup', type=positive, default=warmup, metavar='W',
                          help='rounds before them [%(default)s]')
-    command.add_argument('--threads', type=_positive, metavar='T', help="of the CPU [PyTorch's choice]")
+    command.add_argument('--threads', type=positive, metavar='T', help="of the CPU [PyTorch's choice]")
     command.add_argument('--out', type=Path, metavar='FILE.json', help='write the figures, of every round too')
     return command
-
-
-def _positive(text):
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text}: expected a positive number')
-    return int(text)
 
 
 if __name__ == '__main__':

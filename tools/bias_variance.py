@@ -1,28 +1,15 @@
 #!/usr/bin/env python
 """Split the error of training methods into bias and variance, over students on disjoint parts of the training set."""
-import argparse
-import os
 import signal
-from pathlib import Path
 
-import _arguments  # noqa: F401  (makes the package importable without an install)
+from _arguments import plan_arguments
 
 
 def parse_args(argv=None):
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('plan', help='a file such as configs/bias_variance/digits.py')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/bias_variance'),
-                        help='folder of all runs and reports [work_dirs/bias_variance]')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='runs side by side [one a core]')
+    parser = plan_arguments(__doc__, 'bias_variance', 'configs/bias_variance/digits.py')
     parser.add_argument('--models', type=int, help="how many, one a part, in place of the plan's")
-    parser.add_argument('--report-only', action='store_true', help='train nothing; report on what is finished')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='replace settings of every config, such as train_cfg.max_epochs=2')
-    args = parser.parse_args(argv)
-    if args.jobs < 1:
-        parser.error('--jobs must be at least 1')
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv=None):

@@ -1,30 +1,17 @@
 #!/usr/bin/env python
 """Fill the table of a plan: train what is missing, over seeds, and set it beside the published figures."""
-import argparse
-import os
 import signal
-from pathlib import Path
 
-import _arguments  # noqa: F401  (makes the package importable without an install)
+from _arguments import plan_arguments
 
 
 def parse_args(argv=None):
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('plan', help='a file such as configs/reproduce/digits.py')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/reproduce'),
-                        help='folder of all runs and tables [work_dirs/reproduce]')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='runs side by side [one a core]')
+    parser = plan_arguments(__doc__, 'reproduce', 'configs/reproduce/digits.py')
     parser.add_argument('--seeds', type=int, nargs='+', metavar='SEED', help="in place of the plan's")
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows of the table')
     parser.add_argument('--methods', nargs='+', metavar='METHOD', help='only these, and the teachers they need')
-    parser.add_argument('--report-only', action='store_true', help='train nothing; write what is finished')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='replace settings of every config, such as train_cfg.max_epochs=2')
-    args = parser.parse_args(argv)
-    if args.jobs < 1:
-        parser.error('--jobs must be at least 1')
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv=None):

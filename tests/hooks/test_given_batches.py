@@ -45,6 +45,22 @@ def test_measured_together_they_are_what_each_is_alone_and_in_order(batches, mos
                                for place in range(len(given[0]))]
 
 
+def test_a_hidden_label_leaves_its_sample_out_and_no_other():
+    student, teacher, target, _, tau = batch(0)
+    hidden = target.clone()
+    hidden[1] = -100
+    measures, _ = read([(student, teacher, hidden, None, tau)])
+    wanted = expected((student, teacher, target, None, tau))
+    assert np.isnan(measures[:, 1]).all()
+    np.testing.assert_array_equal(measures[:, [0, 2, 3]], wanted[:, [0, 2, 3]].numpy())
+
+
+def test_any_other_wrong_label_is_an_error():
+    student, teacher, target, _, tau = batch(0)
+    with pytest.raises(ValueError, match='class -1'):
+        read([(student, teacher, target.fill_(-1), None, tau)])
+
+
 def test_a_student_in_half_precision_keeps_the_teachers_float32():
     student, teacher, *rest = batch(0)
     given = GivenBatch.of(student.bfloat16(), teacher, *rest)

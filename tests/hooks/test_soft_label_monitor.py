@@ -5,10 +5,12 @@ import pytest
 import torch
 from factories import digits_classifier, digits_distillation, distiller, run_cfg
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from processes import tool
 
 from wsld_plugin.analysis.regularization import describe, sample_measures, summarize
+from wsld_plugin.engine.graph import CapturedStep
 from wsld_plugin.engine.keyed import key_training_set
 from wsld_plugin.engine.resident import use_resident_data
 from wsld_plugin.engine.training import training_config
@@ -245,6 +247,44 @@ def test_samples_that_are_not_finite_are_told_and_left_out(tmp_path):
     assert (record(tmp_path, 1)['left_out'], record(tmp_path, 1)['count']) == (4, 36)
 
 
+def test_samples_with_hidden_labels_train_as_without_it_and_are_left_out(tmp_path):
+    def hiding(folder, **overrides):
+        cfg = config(folder, digits_distillation(distiller=kd_without_target()), **overrides)
+        cfg.train_dataloader.dataset = dict(type='wsld_plugin.FewLabels', num_labels=10,
+                                            dataset=cfg.train_dataloader.dataset)
+        return cfg
+    runner, _ = train(hiding(tmp_path / 'with'))
+    assert 'samples are left out' in next((tmp_path / 'with').glob('*/*.log')).read_text()
+    for epoch in (1, 2):
+        found = record(tmp_path / 'with', epoch)
+        assert (found['count'], found['left_out']) == (10, 30)
+    without, _ = train(hiding(tmp_path / 'without', custom_hooks=[]))
+    for one, other in zip(runner.model.parameters(), without.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_all_is_read_before_a_validation_whose_checkpoint_holds_it(tmp_path):
+    """Where several ranks train, only one is there when it is saved."""
+    class Waiting(Hook):
+
+        def before_val(self, runner):
+            monitor, = (hook for hook in runner.hooks if isinstance(hook, SoftLabelMonitorHook))
+            found.append((runner.iter, len(monitor._waiting)))
+    found = []
+
+    cfg = run_cfg(tmp_path, digits_distillation(), 1, custom_hooks=[dict(type='wsld_plugin.SoftLabelMonitorHook')])
+    cfg.param_scheduler = None
+    cfg.train_cfg = dict(by_epoch=False, max_iters=4, val_interval=3)
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
+    cfg.default_hooks.logger.interval = 100
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=100)
+    cfg.log_processor = dict(by_epoch=False)
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(Waiting())
+    runner.train()
+    assert found == [(3, 0), (4, 0)]
+
+
 def test_a_model_without_a_loss_on_logits_is_refused_before_the_first_step(tmp_path):
     with pytest.raises(ConfigError, match='no distillation loss on logits'):
         Runner.from_cfg(config(tmp_path, digits_classifier())).train()
@@ -332,3 +372,37 @@ def test_a_captured_step_of_resident_data_is_told_as_a_usual_one(tmp_path, resid
         for name, value in expected(seen[3 * epoch - 3:3 * epoch], 2.0).items():
             assert record(tmp_path, epoch)[name] == pytest.approx(value), (epoch, name)
     np.testing.assert_array_equal(np.load(tmp_path / 'soft_label_monitor/samples.npz')['seen'], np.full(40, 5))
+
+
+def test_a_captured_step_is_looked_at_in_its_turns(tmp_path, monkeypatch):
+    """A graph repeats what was recorded: what did not run then does not run in any later step."""
+    cfg = config(tmp_path, epochs=5, monitor=dict(every=2),
+                 optim_wrapper=dict(optimizer=dict(type='SGD', lr=.0625, fused=True)))
+    key_training_set(cfg)
+    use_resident_data(cfg)
+    cfg.custom_hooks.append(dict(type='wsld_plugin.CapturedStepHook', capture=False))
+    recorded_on = []
+    record_step, replay = CapturedStep._record, CapturedStep._replay
+
+    def probe():
+        return next(hook for hook in runner.hooks if isinstance(hook, SoftLabelMonitorHook))._probe
+
+    def recording(self, *args):
+        recorded_on.append(probe().on)
+        return record_step(self, *args)
+
+    def replaying(self, *args):
+        on, probe().on = probe().on, recorded_on[-1]
+        try:
+            return replay(self, *args)
+        finally:
+            probe().on = on
+    monkeypatch.setattr(CapturedStep, '_record', recording)
+    monkeypatch.setattr(CapturedStep, '_replay', replaying)
+    runner = Runner.from_cfg(cfg)
+    seen = watch(runner)
+    runner.train()
+    assert recorded_on
+    for epoch in range(1, 6):
+        for name, value in expected(seen[2 * epoch - 2:2 * epoch - 1], 2.0).items():
+            assert record(tmp_path, epoch)[name] == pytest.approx(value), (epoch, name)

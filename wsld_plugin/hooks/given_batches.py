@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wsld_plugin.analysis.regularization import sample_measures
+from wsld_plugin.datasets.weak.wrapper import HIDDEN
 
 # Logits that wait to be measured, of student and teacher together: 16 MiB of float32.
 _MOST_WAITING = 2**22
@@ -61,7 +62,10 @@ class GivenBatches:
             self._measure()
 
     def read(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Measures (8, N) and places (N,) of all samples since the last time; None where there were none."""
+        """Measures (8, N) and places (N,) of all samples since the last time; None where there were none.
+
+        The measures of a sample with a hidden label are NaN.
+        """
         if not self._places:
             return None
         self._measure()
@@ -75,7 +79,16 @@ class GivenBatches:
             logits, targets, cross_entropies, (tau, *_) = zip(*group, strict=True)
             student, teacher = torch.cat(logits, 1)
             teacher_ce = None if cross_entropies[0] is None else torch.cat(cross_entropies)
-            self._measures.append(sample_measures(student, teacher, torch.cat(targets), tau, teacher_ce))
+            self._measures.append(_measures(student, teacher, torch.cat(targets), tau, teacher_ce))
+
+
+def _measures(student: Tensor, teacher: Tensor, target: Tensor, tau: float, teacher_ce: Tensor | None) -> Tensor:
+    """Those of :func:`sample_measures`, NaN where the label is hidden."""
+    if target.is_floating_point():
+        return sample_measures(student, teacher, target, tau, teacher_ce)
+    hidden = target == HIDDEN
+    measures = sample_measures(student, teacher, target.masked_fill(hidden, 0), tau, teacher_ce)
+    return measures.masked_fill_(hidden, torch.nan)
 
 
 def _kind(batch: GivenBatch) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
 from wsld_plugin.analysis.regularization import describe, empty
@@ -42,8 +42,8 @@ class SoftLabelMonitorHook(Hook):
     Both files are written at the end of an epoch, but not before ``interval`` iterations have passed since the last
     time, and at the end of the training. A resumed run goes on exactly.
 
-    A sample with a measure that is not finite is left out and counted as ``left_out``. Idle while distillation is
-    stopped. Where the loss has another ``student_tau``, the measures still take ``tau`` for both.
+    A sample with a hidden label (-100) or a measure that is not finite is left out and counted as ``left_out``. Idle
+    while distillation is stopped. Where the loss has another ``student_tau``, the measures still take ``tau`` for both.
 
     Args:
         loss: which of ``distill_losses``, by its name; None: the first on logits.
@@ -67,15 +67,18 @@ class SoftLabelMonitorHook(Hook):
         self.interval = interval
         self._waiting = GivenBatches()
         self._written = 0  # iteration
+        self._told = False
         self._restored: Mapping[str, Any] | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Find the loss; go on where a resumed run was."""
         if self.interval is None:
             self.interval = next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 10)
-        # a checkpoint by iterations may come between two lines of the log
+        # a checkpoint by iterations may come between two lines of the log, and so may that of the best score
         saving = (hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and not hook.by_epoch)
         self._save_intervals = [hook.interval for hook in saving]
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            self._save_intervals.append(runner.train_loop.val_interval)
         dataset = runner.train_dataloader.dataset
         dataset = getattr(dataset, '_dataset', dataset)  # mmengine's, for num_batch_per_epoch
         self._counts = SoftLabelCounts(len(dataset))
@@ -87,15 +90,16 @@ class SoftLabelMonitorHook(Hook):
         self._epochs = SoftLabelEpochs(self._probe, self.every, records)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """See whether it is this iteration's turn."""
-        self._probe.on = runner.iter % self.every == 0
+        """Look where it is this iteration's turn."""
+        # what is recorded is replayed in every iteration
+        self._probe.on = self._is_turn(runner) or _is_captured(runner)
         self._probe.follow()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, Tensor] | None = None) -> None:
         """Keep what the loss was given; measure now and then."""
-        if self._probe.on:
-            self._keep(data_batch, isinstance(vars(runner.model).get('train_step'), CapturedStep))
+        if self._is_turn(runner):
+            self._keep(data_batch, _is_captured(runner))
         ends, last = (runner.iter + 1) % len(runner.train_dataloader) == 0, self.is_last_train_iter(runner)
         logs = ends or last or self.every_n_inner_iters(batch_idx, self.interval)
         if logs or any(self.every_n_train_iters(runner, interval) for interval in self._save_intervals):
@@ -124,6 +128,9 @@ class SoftLabelMonitorHook(Hook):
         """Keep what a resumed run goes on from."""
         self._restored = checkpoint.get(_STATE)
 
+    def _is_turn(self, runner: Runner) -> bool:
+        return runner.iter % self.every == 0
+
     def _keep(self, data_batch: Any, replayed: bool) -> None:
         batch = self._probe.taken_by_replay(len(data_batch.numbers)) if replayed else self._probe.take()
         if batch is not None:
@@ -137,15 +144,21 @@ class SoftLabelMonitorHook(Hook):
 
     def _log(self, runner: Runner) -> None:
         summary, self._counts.since_log = self._counts.since_log, empty()
-        if summary['left_out']:
-            runner.logger.warning(f'SoftLabelMonitorHook: {summary["left_out"]} samples are left out: a logit or a '
-                                  'cross entropy of theirs is not finite.')
+        if summary['left_out'] and not self._told:
+            self._told = True
+            runner.logger.warning(f'SoftLabelMonitorHook: {summary["left_out"]} samples are left out since the last '
+                                  'line: their label is hidden, or a logit or a cross entropy of theirs is not '
+                                  'finite. This is told once; epochs.json has the number of each epoch.')
         values = {f'train/soft_labels/{name}': value for name, value in describe(summary).items()}
         scalars = runner.message_hub.log_scalars
         if not values:  # the log would repeat the last ones for ever
             for name in [name for name in scalars if name.startswith('train/soft_labels/')]:
                 scalars.pop(name)
         runner.message_hub.update_scalars(values, resumed=False)
+
+
+def _is_captured(runner: Runner) -> bool:
+    return isinstance(vars(runner.model).get('train_step'), CapturedStep)
 
 
 def _epoch(runner: Runner) -> int:

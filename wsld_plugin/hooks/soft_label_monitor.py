@@ -42,8 +42,9 @@ class SoftLabelMonitorHook(Hook):
     Both files are written at the end of an epoch, but not before ``interval`` iterations have passed since the last
     time, and at the end of the training. A resumed run goes on exactly.
 
-    A sample with a hidden label (-100) or a measure that is not finite is left out and counted as ``left_out``. Idle
-    while distillation is stopped. Where the loss has another ``student_tau``, the measures still take ``tau`` for both.
+    A sample with a hidden label (-100) or a measure that is not finite is left out and counted as ``left_out``.
+    Idle while distillation is stopped. Where the loss has another ``student_tau``, the measures still take ``tau``
+    for both.
 
     Args:
         loss: which of ``distill_losses``, by its name; None: the first on logits.

@@ -41,6 +41,40 @@ def test_classes_are_mapped_first():
     assert TopClasses(1, class_map=[1, 3])(logits).argmax() == 1
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('k', [1, 7])
+def test_a_row_with_nan_becomes_nan_and_the_others_stay(k, dtype):
+    logits = case(dtype=dtype)
+    expected = TopClasses(k)(logits)
+    expected[[3, 5]] = math.nan
+    logits[3], logits[5, 2] = math.nan, math.nan
+    torch.testing.assert_close(TopClasses(k)(logits), expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_infinite_logits_are_ranked():
+    logits = torch.tensor([[math.inf, 1., -math.inf, 2.]])
+    assert torch.equal(TopClasses(2)(logits).exp() > .5, torch.tensor([[True, False, False, True]]))
+
+
+@pytest.mark.parametrize('loss', ['KD', 'PartialLabelLoss'])
+def test_a_teacher_of_nan_gives_a_loss_of_nan(loss):
+    parts = distiller(dict(type=f'wsld_plugin.{loss}'))
+    del parts['loss_forward_mappings']['loss_soft']['gt_labels']
+    parts['connectors'] = dict(teacher_logits=dict(type='wsld_plugin.TopClasses', k=2))
+    model = build(distillation(distiller=parts))
+    torch.nn.init.constant_(model.teacher.head.fc.bias, math.nan)
+    losses = model(**model.data_preprocessor(batch(), True), mode='loss')
+    assert losses['distill.loss_soft'].isnan()
+
+
+def test_nothing_is_read_from_the_device():
+    assert TopClasses(2)(torch.zeros(4, 3, device='meta')).shape == (4, 3)  # a meta tensor has no values
+
+
+def test_printed_module_shows_the_settings():
+    assert repr(TopClasses(2, floor=0.1, class_map=[0, 2])) == 'TopClasses(k=2, floor=0.1, num_classes=2)'
+
+
 def test_a_student_learns_from_it():
     parts = distiller(dict(type='wsld_plugin.KD'))
     parts['connectors'] = dict(teacher_logits=dict(type='wsld_plugin.TopClasses', k=2))

@@ -32,7 +32,20 @@ def test_parts_are_disjoint_of_one_size_and_hold_each_class_equally(dataset):
     assert len(set(np.concatenate(parts))) == 6 * (len(dataset) // 6)
     labels = dataset.get_gt_labels()
     counts = np.array([np.bincount(labels[part], minlength=labels.max() + 1) for part in parts])
-    assert np.ptp(counts, axis=0).max() <= 2  # ± 1 when dealt, and one more where a part is cut to the common size
+    assert np.ptp(counts, axis=0).max() <= 1
+
+
+@pytest.mark.parametrize('seed', range(60))
+def test_two_parts_differ_by_one_sample_of_a_class_at_most_whatever_their_size(seed):
+    generator = np.random.default_rng(seed)
+    parts, classes = generator.integers(2, 9), generator.integers(1, 8)
+    shares = generator.dirichlet(np.ones(classes))
+    dataset = Labels(generator.choice(classes, generator.integers(parts, 80), p=shares))
+    for size in range(1, len(dataset) // parts + 1):
+        taken = [indices(dataset, part, parts, size=size) for part in range(parts)]
+        assert len(set(np.concatenate(taken))) == parts * size
+        counts = np.array([np.bincount(dataset.labels[part], minlength=classes) for part in taken])
+        assert np.ptp(counts, axis=0).max() <= 1
 
 
 def test_a_smaller_size_is_within_the_part_and_over_all_classes():

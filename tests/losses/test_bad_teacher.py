@@ -6,10 +6,15 @@ import torch
 from factories import batch, build, classifier
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
+from mmpretrain.models.utils.batch_augments import CutMix, Mixup
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from wsld_plugin.datasets import Digits
+from wsld_plugin.datasets.randomness import seeded
+from wsld_plugin.datasets.weak import Companions
 from wsld_plugin.datasets.weak.draws import companions as fixed_companions
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.losses.bad_teacher import BadTeacherLoss, bad_teacher, draw_companions
+from wsld_plugin.losses.bad_teacher import BadTeacherLoss, bad_teacher, draw_companions, read_companions
 
 WEIGHTS = dict(punish=2.0, compensate=3.0, random=0.5, punish_margin=0.7, compensate_margin=0.4)
 
@@ -139,6 +144,26 @@ def test_module_reads_label_and_companions_from_a_target_of_probabilities():
     torch.testing.assert_close(loss, 2 * bad_teacher(z, y, companions, **WEIGHTS))
 
 
+@pytest.mark.parametrize('k', [2, 3, 10])
+def test_the_targets_of_companions_are_read_as_they_were_drawn_in_every_type(k):
+    data = Companions(Digits(num_samples=50, pipeline=[dict(type='mmpretrain.PackInputs')]), k=k)
+    score = torch.stack([data[index]['data_samples'].gt_score for index in range(50)])
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        label, companions = read_companions(score.to(dtype), k)
+        assert torch.equal(label, torch.from_numpy(data.given_labels))
+        assert torch.equal(companions, torch.from_numpy(data.companions))
+
+
+@pytest.mark.parametrize('k', range(2, 1001, 37))
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_rounded_shares_of_any_k_are_read(k, dtype):
+    y = torch.tensor([3])
+    companions = torch.arange(1001)[None] > 1001 - k
+    label, read = read_companions(target_of(y, companions).to(dtype), k)
+    assert label == y
+    assert torch.equal(read, companions)
+
+
 def test_for_indices_companions_are_drawn_from_the_seeded_generator():
     z, y, _ = case(n=64)
     loss = BadTeacherLoss(k=3)
@@ -190,9 +215,76 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 
 def test_targets_and_classes_that_do_not_fit_are_refused():
     z, y, companions = case()
-    with pytest.raises(ValueError, match=r'k=4, but a sample has 2 companions: give wsld_plugin\.Companions'):
+    message = (r'^Sample 0 has companions 2 .*BadTeacherLoss\(k=4\) takes 3 companions of 0.2 each and 0.4 for the '
+               r'label: give wsld_plugin\.Companions k=4')
+    with pytest.raises(ValueError, match=message):
         BadTeacherLoss(k=4)(z, target_of(y, companions))
+    one_less = companions.clone()
+    one_less[5, one_less[5].nonzero()[0]] = False
+    with pytest.raises(ValueError, match=r'^Sample 5 has companions 1 .*k=3\) takes 2 companions'):
+        BadTeacherLoss(k=3)(z, target_of(y, one_less))
     with pytest.raises(ValueError, match='k=7, but there are 6 classes'):
         BadTeacherLoss(k=7)(z, y)
     with pytest.raises(ValueError, match='The target has shape'):
         BadTeacherLoss(k=3)(z, y[:3])
+
+
+@pytest.mark.parametrize(('k', 'row'), [
+    (2, [.5, .5, 0, 0]), (3, [.375, .375, .25, 0]), (3, [.5, .3, .2, 0]), (3, [.4, .3, .3, 0]), (4, [.25] * 4),
+    (4, [.7, .1, .1, .1]), (2, [1, 0, 0, 0])])
+def test_a_target_that_has_no_one_label_and_equal_companions_is_refused(k, row):
+    first = torch.zeros(4)
+    first[:k] = 1 / (k + 1)
+    first[0] *= 2
+    target = torch.stack([first, torch.tensor(row)])
+    with pytest.raises(ValueError, match=rf'^Sample 1 has companions .*largest .*k={k}.*mixes or smooths targets'):
+        BadTeacherLoss(k=k)(torch.zeros(2, 4), target)
+
+
+@pytest.mark.parametrize('method', [Mixup, CutMix])
+def test_mixed_batches_are_refused(method):
+    z, y, companions = case()
+    with seeded('mixed'):
+        _, mixed = method(alpha=1.0)(torch.rand(8, 3, 8, 8), target_of(y, companions))
+    with pytest.raises(ValueError, match='mixes or smooths'):
+        BadTeacherLoss(k=3)(z, mixed)
+
+
+@pytest.mark.parametrize('wrong', [6, -1, -100])
+def test_a_class_out_of_range_is_refused(wrong):
+    z, y, _ = case()
+    y[2] = wrong
+    with pytest.raises(ValueError, match=f'class {wrong}, but logits of 6 classes need indices from 0 to 5'):
+        BadTeacherLoss(k=3)(z, y)
+
+
+@pytest.mark.parametrize('asserts', [1, 2])
+def test_nothing_is_read_from_the_device_and_values_are_asserted(asserts):
+    z, y, companions = case(dtype=torch.float32)
+    target = y if asserts == 1 else target_of(y, companions)
+    operations = []
+
+    class Log(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            operations.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    # a meta tensor has no values: whatever would wait for one, or make a shape of them, raises
+    z = z.to('meta').requires_grad_()
+    with Log():
+        BadTeacherLoss(k=3)(z, target.to('meta')).backward()
+    assert z.grad.shape == z.shape
+    assert operations.count('aten._assert_async.msg') == asserts
+    assert not {'aten._local_scalar_dense.default', 'aten.nonzero.default'} & set(operations)
+
+
+@pytest.mark.parametrize('soft', [False, True])
+def test_a_step_is_one_graph_and_asserts_in_it(soft):
+    z, y, companions = case(dtype=torch.float32)
+    target = target_of(y, companions) if soft else y
+    loss = torch.compile(BadTeacherLoss(k=3), fullgraph=True, backend='aot_eager')
+    results = [(torch.manual_seed(0), each(z, target))[1] for each in (loss, BadTeacherLoss(k=3))]
+    torch.testing.assert_close(*results)
+    wrong = torch.full_like(target, 1 / 6) if soft else torch.full_like(target, 6)
+    with pytest.raises((RuntimeError, IndexError)):
+        loss(z, wrong)

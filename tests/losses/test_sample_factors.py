@@ -43,6 +43,40 @@ def test_a_dropped_sample_has_no_gradient_and_the_others_keep_theirs(kind):
     torch.testing.assert_close(dropped[~chosen], plain[~chosen])
 
 
+def infinite_case(regularization):
+    """As ``case``, with one sample of infinite loss that is a regularization sample or is not."""
+    student, teacher, target = case()
+    for row in range(40):
+        infinite = student.clone()
+        infinite[row, (target[row] + 1) % 6] = -torch.inf
+        chosen = regularization_samples(infinite, teacher, target, 2.0)
+        if chosen[row] == regularization:
+            return infinite, teacher, target, chosen
+    raise AssertionError
+
+
+@pytest.mark.parametrize('kind', [KD, WSLD])
+@pytest.mark.parametrize('dropped', ['regularization', 'others'])
+def test_a_dropped_sample_of_infinite_loss_gives_nothing(kind, dropped):
+    student, teacher, target, chosen = infinite_case(dropped == 'regularization')
+    kept = chosen == (dropped == 'others')
+    values = per_sample(kind, student.requires_grad_(), teacher, target)
+    assert values.isinf().sum() == values[~kept].isinf().sum() == 1
+    loss = kind(2.0, samples={dropped: 0})(student, teacher, target)
+    assert loss.item() == pytest.approx(values[kept].sum().item() / 40, rel=1e-12)
+    gradient, = torch.autograd.grad(loss, student)
+    torch.testing.assert_close(gradient, torch.autograd.grad(values[kept].sum() / 40, student)[0])
+    assert not gradient[~kept].any()
+
+
+@pytest.mark.parametrize('dropped', ['regularization', 'others'])
+def test_an_infinite_loss_that_is_not_dropped_stays_and_nan_is_never_hidden(dropped):
+    student, teacher, target, _ = infinite_case(dropped == 'others')
+    loss = KD(2.0, samples={dropped: 0})
+    assert loss(student, teacher, target) == torch.inf
+    assert loss(student.index_fill(0, torch.tensor([5]), torch.nan), teacher, target).isnan()
+
+
 @pytest.mark.parametrize('kind', [KD, WSLD])
 def test_factors_of_1_change_nothing_but_rounding(kind):
     student, teacher, target = case()

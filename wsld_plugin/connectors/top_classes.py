@@ -24,7 +24,8 @@ class TopClasses(LogitConnector):
 
     All that is left of the teacher is the set whose unreliability Δ_k and ambiguity γ_k are measured; which class is
     the first no longer counts. At temperature 1 the classes outside have a probability of about ``floor``/k each. Of
-    equal logits at the k-th place those are taken that ``torch.topk`` takes.
+    equal logits at the k-th place those are taken that ``torch.topk`` takes. A row with NaN has no first classes and
+    becomes NaN, as does its loss.
 
     Args:
         k: ≥ 1.
@@ -47,6 +48,7 @@ class TopClasses(LogitConnector):
             raise ConfigError(f'TopClasses: floor is {floor!r}, expected a number between 0 and 1, such as 1e-6.')
         super().__init__(class_map)
         self.k = k
+        self.floor = floor
         self.log_floor = math.log(floor)
 
     def forward(self, record: Tensor) -> Tensor:
@@ -54,8 +56,9 @@ class TopClasses(LogitConnector):
         logits = super().forward(record)
         if self.k > logits.shape[1]:
             raise ValueError(f'TopClasses: k={self.k}, but there are {logits.shape[1]} classes.')
-        return torch.full_like(logits, self.log_floor).scatter_(1, logits.topk(self.k, 1).indices, 0.0)
+        label = torch.full_like(logits, self.log_floor).scatter_(1, logits.topk(self.k, 1).indices, 0.0)
+        return label.masked_fill_(logits.isnan().any(1, keepdim=True), math.nan)  # topk ranks NaN first
 
     def extra_repr(self) -> str:
         """The settings, for ``print(model)``."""
-        return ', '.join(filter(None, [f'k={self.k}', super().extra_repr()]))
+        return ', '.join(filter(None, [f'k={self.k}, floor={self.floor}', super().extra_repr()]))

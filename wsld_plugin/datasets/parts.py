@@ -15,8 +15,9 @@ from wsld_plugin.registry import DATA_SAMPLERS
 class PartSampler(DefaultSampler):
     """mmengine's ``DefaultSampler`` on one of several disjoint parts of any data set that knows its labels.
 
-    The samples are ordered by class, within a class once and for all at random, and dealt to the parts in turn, so
-    every part has each class as often as any other part, ± 1. What the parts are does not depend on the seed.
+    The samples are ordered by class, within a class once and for all at random, and dealt to the parts in turn; all
+    parts keep the same rounds. So how often a class is in two parts differs by 1 at most, for any ``size``. What the
+    parts are does not depend on the seed.
 
     Args:
         dataset: given by the Runner; ``get_gt_labels()`` gives its labels.
@@ -45,7 +46,7 @@ class PartSampler(DefaultSampler):
                               f'{smallest} each. Take fewer parts, or a size of 1 … {smallest}.')
         at_random = np.random.default_rng(0).permutation(len(labels))
         dealt = at_random[np.argsort(labels[at_random], kind='stable')][part::parts]
-        self.indices = dealt[np.arange(size) * len(dealt) // size]
+        self.indices = dealt[np.arange(size) * smallest // size]
         super().__init__(self.indices, seed=seed, **kwargs)
 
     def __iter__(self) -> Any:

@@ -47,13 +47,14 @@ def bad_teacher(logits: Tensor, target: Tensor, companions: Tensor, punish: floa
     their equations are not public, so that these are the project's own.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    own = F.one_hot(target, logits.shape[1]).bool()
-    label = logits[own]
+    own = _one_hot(target, logits.shape[1])
+    label = logits.gather(1, target[:, None])[:, 0]
     first = logits.masked_fill(~companions, -torch.inf).amax(1)
     other = logits.masked_fill(companions | own, -torch.inf).amax(1)  # -inf where k = C: then nothing is to be done
     punished = F.relu(punish_margin + label - first).mean()
     compensated = F.relu(compensate_margin + other - label).mean()
-    placed = -logits.masked_fill(own, -torch.inf).log_softmax(1)[companions].mean()
+    among_wrong = logits.masked_fill(own, -torch.inf).log_softmax(1).masked_fill(~companions, 0.0)
+    placed = -(among_wrong.sum(1) / companions.sum(1)).mean()
     return F.cross_entropy(logits, target) + punish * punished + compensate * compensated + random * placed
 
 
@@ -61,11 +62,12 @@ def bad_teacher(logits: Tensor, target: Tensor, companions: Tensor, punish: floa
 class BadTeacherLoss(nn.Module):
     """:func:`bad_teacher` as the ``loss`` of a classifier's head.
 
-    The companions come with the target: probabilities (N, C) whose largest is the label and whose others above 0 are
-    its companions, as :class:`wsld_plugin.datasets.weak.Companions` gives them, the same in every epoch. The teacher
-    learns them by heart, so that they follow no rule that a student could learn in its turn. For class indices (N,)
-    k - 1 companions are drawn anew in every step from PyTorch's generator, which `IterationSeedHook` makes the same
-    after a resume; no teacher can learn those, and its wrong classes stay near each other.
+    The companions come with the target: probabilities (N, C), 2/(k + 1) for the label and 1/(k + 1) for each of its
+    companions, as :class:`wsld_plugin.datasets.weak.Companions` gives them, the same in every epoch. The teacher
+    learns them by heart, so that they follow no rule that a student could learn in its turn. A target of mixed
+    samples has no one label and is refused, as is a smoothed one. For class indices (N,) k - 1 companions are drawn
+    anew in every step from PyTorch's generator, which `IterationSeedHook` makes the same after a resume; no teacher
+    can learn those, and its wrong classes stay near each other.
 
     Args:
         k: 2 … C; must be that of ``Companions``.
@@ -96,19 +98,18 @@ class BadTeacherLoss(nn.Module):
         ``avg_factor`` is taken as mmpretrain's heads give it, and is N.
 
         Raises:
-            ValueError: more places than classes, or rows of a target with another number of companions.
+            TypeError, ValueError: more places than classes, a target of another type or shape. Wrong values (a class
+                out of range, rows that are no label with k - 1 companions) are told as those of
+                :mod:`wsld_plugin.losses.functional`: on a CUDA device by an assertion that no step waits for.
         """
         n, c = cls_score.shape
         if self.k > c:
             raise ValueError(f'BadTeacherLoss: k={self.k}, but there are {c} classes.')
         target = checks.check_target(target, n, c)
         if target.is_floating_point():
-            label = target.argmax(1)
-            companions = (target > 0) & ~F.one_hot(label, c).bool()
-            if not bool((companions.sum(1) == self.k - 1).all()):
-                raise ValueError(f'BadTeacherLoss: k={self.k}, but a sample has {int(companions.sum(1).max())} '
-                                 'companions: give wsld_plugin.Companions the same k.')
+            label, companions = read_companions(target, self.k)
         else:
+            checks.check_range(target, c)
             label, companions = target, draw_companions(target, c, self.k - 1)
         return self.loss_weight * bad_teacher(cls_score, label, companions, **self.weights)
 
@@ -118,8 +119,30 @@ class BadTeacherLoss(nn.Module):
             k=self.k, **self.weights, loss_weight=self.loss_weight).items())
 
 
+def read_companions(target: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Labels (N,) and companions (N, C) bool of the target (N, C) that :class:`BadTeacherLoss` describes."""
+    label = target.argmax(1)
+    own = _one_hot(label, target.shape[1])
+    companions = (target > 0) & ~own
+    counts = companions.sum(1)
+    expected = 2 * own + companions.float()
+    tolerance = max(1e-3, torch.finfo(target.dtype).eps)
+    right = ((target.float() * (k + 1) - expected).abs() <= tolerance * expected).all(1)
+    checks.require(
+        right & (counts == k - 1),
+        f'BadTeacherLoss(k={k}) takes {k - 1} companions of {1 / (k + 1):.4g} each and {2 / (k + 1):.4g} for the '
+        f'label: give wsld_plugin.Companions k={k}, and leave out what mixes or smooths targets (Mixup, CutMix).',
+        companions=counts, largest=target.amax(1), smallest=target.masked_fill(target <= 0, 1.0).amin(1))
+    return label, companions
+
+
 def draw_companions(label: Tensor, num_classes: int, count: int) -> Tensor:
     """``count`` wrong classes for each label (N,), drawn uniformly; (N, C) bool."""
     draws = torch.rand(len(label), num_classes, device=label.device)
     draws.scatter_(1, label[:, None], -1.0)
     return torch.zeros_like(draws, dtype=torch.bool).scatter_(1, draws.topk(count).indices, True)
+
+
+def _one_hot(label: Tensor, num_classes: int) -> Tensor:
+    # that of PyTorch reads the range of the labels from some devices
+    return label[:, None] == torch.arange(num_classes, device=label.device)

@@ -89,7 +89,7 @@ def check_range(target: Tensor, num_classes: int) -> None:
     """Refuse class indices outside ``[0, num_classes)``, for where no cross entropy will."""
     valid = (target >= 0) & (target < num_classes)
     if not _can_look(valid):
-        _require(valid, f'class indices run from 0 to {num_classes - 1}.', target=target)
+        require(valid, f'class indices run from 0 to {num_classes - 1}.', target=target)
     elif not valid.all():
         raise out_of_range(target, num_classes)
 
@@ -101,7 +101,7 @@ def prepare_teacher_ce(teacher_ce: Tensor, n: int, dtype: torch.dtype) -> Tensor
     if teacher_ce.shape != (n,):
         raise ValueError(f'teacher_ce has shape {tuple(teacher_ce.shape)}, but one cross entropy per sample, '
                          f'{(n,)}, is expected.')
-    _require(teacher_ce >= 0, 'a cross entropy is never below 0: give -log p of the target, in nats.',
+    require(teacher_ce >= 0, 'a cross entropy is never below 0: give -log p of the target, in nats.',
              teacher_ce=teacher_ce)
     return teacher_ce.detach().to(dtype)
 
@@ -119,12 +119,12 @@ def _check_probabilities(target: Tensor) -> None:
     minima = target.amin(1)
     # Rows rounded to bfloat16 sum to 1 within its eps, 8e-3.
     tolerance = max(1e-3, torch.finfo(target.dtype).eps)
-    _require((minima >= 0) & ((sums - 1).abs() <= tolerance),
+    require((minima >= 0) & ((sums - 1).abs() <= tolerance),
              f'each row of an (N, C) target must be probabilities, none below 0 and in sum 1 '
              f'(±{tolerance:.0e}): normalise the rows, or give class indices (N,).', sum=sums, minimum=minima)
 
 
-def _require(valid: Tensor, rule: str, **given: Tensor) -> None:
+def require(valid: Tensor, rule: str, **given: Tensor) -> None:
     """Fail unless all of ``valid`` (N,) is true, with what is ``given`` (N,) where that costs no wait."""
     if _can_look(valid):
         if not valid.all():

@@ -95,7 +95,7 @@ def soft_gradient(student_logits: Tensor, teacher_logits: Tensor, tau: float, dt
     return q.sub_(p).mul_(tau)
 
 
-# |v - u| > |u| is v·(v - 2u) > 0, which is exact where v is so small that v - u rounds to u
+# |b| > |a| is (a + b)·((a + b) - 2a) > 0, which is exact where a + b is so small that b rounds to -a
 
 def outweighed_at_label(hard: Tensor, soft: Tensor, target: Tensor) -> Tensor:
     """Whether |b_y| > |a_y|, (N,), given a and a + b."""

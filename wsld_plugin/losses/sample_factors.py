@@ -25,7 +25,8 @@ class SampleFactors:
     Args:
         settings: ``reading``: ``'label'`` or ``'row'``, as in :mod:`wsld_plugin.losses.regularization`;
             ``regularization`` and ``others``: numbers ≥ 0, each 1 where it is left out. 0 drops a group, 0.5 halves
-            it. The mean still divides by N: a dropped sample gives nothing, and no other counts for more.
+            it. The mean still divides by N: a dropped sample gives nothing, even where its loss is infinite, and no
+            other counts for more. A loss of NaN stays NaN: its sample belongs to neither group.
 
     Raises:
         ConfigError: an unknown key or reading, a factor that is no such number.
@@ -60,4 +61,7 @@ class SampleFactors:
                               "gt_labels=dict(recorder='target', from_student=True, data_idx=1) to this loss's "
                               'loss_forward_mappings.')
         chosen = regularization_samples(student.detach(), teacher, target, tau, self.settings['reading'])
-        return torch.where(chosen, values * self.settings['regularization'], values * self.settings['others']).mean()
+        regularization, others = (
+            (values if factor else values.masked_fill(values.isinf(), 0.0)) * factor
+            for factor in (self.settings['regularization'], self.settings['others']))
+        return torch.where(chosen, regularization, others).mean()

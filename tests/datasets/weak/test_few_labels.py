@@ -5,7 +5,7 @@ from mmpretrain.models import CrossEntropyLoss
 from torch.nn import functional as F
 
 from wsld_plugin.datasets import Digits, KeyedDataset, SampleKey
-from wsld_plugin.datasets.weak import FewLabels
+from wsld_plugin.datasets.weak import FewLabels, NoisyLabels
 from wsld_plugin.errors import ConfigError
 
 PIPELINE = [dict(type='mmpretrain.PackInputs')]
@@ -42,6 +42,29 @@ def test_a_key_counts_the_samples_that_are_there():
     taken = KeyedDataset(alone)[SampleKey(0, 0, 49)]
     assert torch.equal(taken['inputs'], few(num_labels=50)[int(alone.places[49])]['inputs'])
     assert taken['data_samples'].gt_label == alone.get_gt_labels()[49]
+
+
+@pytest.mark.parametrize('rest', [False, True])
+def test_the_key_of_a_sample_is_its_place_in_this_data_set_inside_and_around_a_keyed_one(rest):
+    inside = KeyedDataset(few(num_labels=50, rest=rest))
+    around = FewLabels(KeyedDataset(Digits(num_samples=300, pipeline=PIPELINE)), num_labels=50, rest=rest)
+    for index in range(len(around)):
+        key = SampleKey(3, 2, index, 1)
+        one, other = inside[key], around[key]
+        assert one['data_samples'].sample_key == other['data_samples'].sample_key == key
+        assert 'sample_key' in other['data_samples'].metainfo
+        assert one['data_samples'].gt_label == other['data_samples'].gt_label == around.get_gt_labels()[index]
+        assert torch.equal(one['inputs'], other['inputs'])
+
+
+def test_the_key_is_that_of_the_outermost_of_nested_data_sets():
+    keyed = KeyedDataset(Digits(num_samples=300, pipeline=PIPELINE))
+    noisy_few = NoisyLabels(FewLabels(keyed, num_labels=50, rest=False), rate=0.5)
+    few_noisy = FewLabels(NoisyLabels(keyed, rate=0.5), num_labels=50, rest=False)
+    for data in (noisy_few, few_noisy):
+        sample = data[SampleKey(0, 0, 49)]['data_samples']
+        assert sample.sample_key == SampleKey(0, 0, 49)
+        assert sample.gt_label == data.get_gt_labels()[49]
 
 
 def test_more_labels_keep_the_ones_that_were_there_and_another_seed_takes_others():

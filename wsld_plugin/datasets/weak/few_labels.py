@@ -48,9 +48,12 @@ class FewLabels(WeakLabels):
         return np.where(self.labelled, self.given_labels, HIDDEN)[self.places]
 
     def __getitem__(self, key: SampleKey | int) -> Any:
-        if isinstance(key, SampleKey):
-            return super().__getitem__(key._replace(index=int(self.places[key.index])))
-        return super().__getitem__(int(self.places[key]))
+        if not isinstance(key, SampleKey):
+            return super().__getitem__(int(self.places[key]))
+        data = super().__getitem__(key._replace(index=int(self.places[key.index])))
+        # a KeyedDataset inside gave it the place there; a cache of soft labels counts the samples of this one
+        data['data_samples'].set_field(key, 'sample_key', field_type='metainfo')
+        return data
 
     def __len__(self) -> int:
         return len(self.places)

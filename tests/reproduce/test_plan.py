@@ -53,7 +53,7 @@ def test_a_plan_may_have_variables_and_functions_of_its_own(write):
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    ('seeds = [0]\n', 'plan.py is no plan: it has no rows'),
+    ('seeds = [0]\n', 'plan.py is no plan of a table: it has no rows'),
     (f'{ONE}sedes = [0]\n', "a plan takes no 'sedes'. Did you mean 'seeds'"),
     (ONE.replace('method=', 'metod='), "row 'a': a cell takes no 'metod'. Did you mean 'method'"),
     (ONE.replace('[0, 1]', '[0, 1, 0]'), 'seed 0 is there twice'),
@@ -64,7 +64,8 @@ def test_a_plan_may_have_variables_and_functions_of_its_own(write):
     (ONE.replace("name='a', ", ''), 'row 0 needs a name and cells'),
     (f"{ONE}report = 'lats'\n", "report='lats', expected one of 'last', 'best'"),
     (ONE.replace('[0, 1]', '[]'), 'nothing is to be done: 1 cells, 0 seeds'),
-    (ONE.replace('[0, 1]', "['0']"), "seed '0' is no number"),
+    (ONE.replace('[0, 1]', '[-1]'), 'seed -1, expected a whole number from 0 up'),
+    (ONE.replace('[0, 1]', "['0']"), "seed '0', expected a whole number"),
 ])
 def test_a_plan_that_cannot_be_meant_is_refused(write, text, message):
     with pytest.raises(ConfigError, match=message):
@@ -72,8 +73,8 @@ def test_a_plan_that_cannot_be_meant_is_refused(write, text, message):
 
 
 @pytest.mark.parametrize(('chosen', 'message'), [
-    (dict(rows=['c']), "row 'c' is not there; it has a, b"),
-    (dict(methods=['WSDL']), "method 'WSDL' is not there; it has KD, WSLD. Did you mean 'WSLD'"),
+    (dict(rows=['c']), "row 'c' is not there; it has 'a', 'b'"),
+    (dict(methods=['WSDL']), "method 'WSDL' is not there; it has 'KD', 'WSLD'. Did you mean 'WSLD'"),
     (dict(seeds=[1, 1]), 'seed 1 is there twice'),
 ])
 def test_what_a_plan_does_not_have_cannot_be_chosen(write, chosen, message):

@@ -41,6 +41,26 @@ def test_the_time_of_a_run_that_was_interrupted_is_not_known(fake_train, tmp_pat
     assert train_run(run(tmp_path / 'a')).seconds is None
 
 
+@pytest.mark.parametrize('before', [0, 1])
+def test_a_best_checkpoint_that_nothing_resumes_from_is_kept_aside_and_the_run_starts(fake_train, tmp_path, before):
+    work_dir = tmp_path / 'a'
+    for number in range(before):
+        (work_dir / f'interrupted_{number + 1}').mkdir(parents=True)
+    work_dir.mkdir(exist_ok=True)
+    (work_dir / 'best_epoch_20.pth').write_text('trained')
+    assert train_run(run(work_dir)).seconds > 0
+    assert (work_dir / f'interrupted_{before + 1}/best_epoch_20.pth').read_text() == 'trained'
+    assert not list(work_dir.glob('*.pth'))
+
+
+def test_nothing_is_set_aside_of_a_run_that_resumes(fake_train, tmp_path):
+    (tmp_path / 'a').mkdir()
+    for name in ('epoch_1.pth', 'best_epoch_1.pth'):
+        (tmp_path / 'a' / name).touch()
+    train_run(run(tmp_path / 'a'))
+    assert sorted(path.name for path in (tmp_path / 'a').glob('*.pth')) == ['best_epoch_1.pth', 'epoch_1.pth']
+
+
 def test_a_result_of_other_settings_is_refused_and_kept(fake_train, tmp_path):
     train_run(run(tmp_path / 'a', settings='old'))
     changed = run(tmp_path / 'a', settings='new')

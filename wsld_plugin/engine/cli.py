@@ -12,6 +12,9 @@ from mmengine.config import DictAction
 
 from wsld_plugin.errors import CheckpointError, ConfigError, NonFiniteLossError, RunError
 
+_TO_MEND = (ConfigError, CheckpointError, NonFiniteLossError, RunError, FileNotFoundError, FileExistsError,
+            IsADirectoryError, NotADirectoryError, PermissionError)
+
 
 def options_from(pairs: list[str] | None) -> dict[str, Any] | None:
     """``['a.b=1', 'c=[2,3]']`` as ``{'a.b': 1, 'c': [2, 3]}``, read as OpenMMLab reads ``--cfg-options``.
@@ -40,7 +43,7 @@ def stop_with_reason(interrupted: str = 'Stopped.') -> Iterator[None]:
     try:
         yield
         gc.collect()  # a Runner refers to itself
-    except (ConfigError, CheckpointError, NonFiniteLossError, RunError, FileNotFoundError) as error:
+    except _TO_MEND as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:

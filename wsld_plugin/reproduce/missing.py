@@ -23,6 +23,7 @@ def train_missing(title: str, runs: Iterable[Sequence[Run]], work_dir: Path, job
         work_dir: the folder of all runs, printed.
         jobs: runs side by side, ≥ 1.
     """
+    work_dir.mkdir(parents=True, exist_ok=True)  # where that is not possible, nothing is to be trained
     wanted = list(dict.fromkeys(run for of_seed in zip(*runs, strict=True) for run in of_seed))
     missing = [run for run in wanted if not finished(run)]
     if not missing:

@@ -86,16 +86,17 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
     """
     path = find_config(path)
     cfg = read_config(path)
+    if not cfg.get('rows'):
+        raise ConfigError(f'{path} is no plan of a table: it has no rows. A config trains with tools/train.py, a '
+                          'plan of bias and variance with tools/bias_variance.py.')
     _check_keys(cfg, f'{path}: a plan')
     rows = None if rows is None else [row.replace('->', '→') for row in rows]
-    if not cfg.get('rows'):
-        raise ConfigError(f'{path} is no plan: it has no rows.')
     report = cfg.get('report', 'last')
     check_choice(f'{path}: report', report, ('last', 'best'))
     seeds = tuple(cfg.get('seeds', ()) if seeds is None else seeds)
     for seed in seeds:
-        if not isinstance(seed, int):
-            raise ConfigError(f'{path}: seed {seed!r} is no number.')
+        if not isinstance(seed, int) or seed < 0:
+            raise ConfigError(f'{path}: seed {seed!r}, expected a whole number from 0 up.')
     _check_once(seeds, f'{path}: seed')
     for number, row in enumerate(cfg.rows):
         _check_has(row, ('name', 'cells'), f'{path}: row {number}')
@@ -146,5 +147,5 @@ def _check_once(values: Iterable[Any], what: str) -> None:
 def _check_known(chosen: Iterable[str] | None, known: list[str], what: str) -> None:
     for name in chosen or ():
         if name not in known:
-            raise ConfigError(f'{what} {name!r} is not there; it has {", ".join(dict.fromkeys(known))}.'
+            raise ConfigError(f'{what} {name!r} is not there; it has {", ".join(map(repr, dict.fromkeys(known)))}.'
                               + did_you_mean(name, known))

@@ -78,6 +78,9 @@ def finished(run: Run) -> Result | None:
 def train_run(run: Run, threads: int = 1) -> Result:
     """Train in a new process, or read the result of a run that is finished; continue an interrupted one.
 
+    Where a run was interrupted before its first checkpoint of training, but after that of a best score, it starts
+    from the beginning, and what there was is kept in ``interrupted_<n>``.
+
     The output goes to ``train.log`` in the run's folder. The file ``settings`` there keeps the fingerprint of
     what was trained, so that a result is never taken for that of a config that has changed since.
 
@@ -94,6 +97,7 @@ def train_run(run: Run, threads: int = 1) -> Result:
         if result:
             return result
         write_atomically(run.work_dir / 'settings', run.settings.encode())
+        _set_aside(run.work_dir)
         resumed = newest_checkpoint(run.work_dir) is not None
         start = time.perf_counter()
         code = _start(run, threads, lock)
@@ -169,6 +173,15 @@ def _check_settings(run: Run) -> None:
     if path.is_file() and path.read_text() != run.settings:
         raise RunError(f'{run}: {run.work_dir} was trained with other settings than the config has now. Move the '
                        'folder away, undo the change, or give another --work-dir.')
+
+
+def _set_aside(work_dir: Path) -> None:
+    left = list(work_dir.glob('*.pth'))
+    if left and newest_checkpoint(work_dir) is None:
+        folder = work_dir / f'interrupted_{1 + len(list(work_dir.glob("interrupted_*")))}'
+        folder.mkdir()
+        for path in left:
+            path.rename(folder / path.name)
 
 
 def _tail(log: Path, lines: int = 8) -> str:

@@ -26,10 +26,10 @@ def main(argv=None):
     from wsld_plugin.engine.cli import options_from, stop_with_reason
     with stop_with_reason():
         from wsld_plugin.analysis.report.command import soft_labels_report
-        folder, _, sentence = soft_labels_report(
+        folder, _, sentence, notes = soft_labels_report(
             args.config, args.checkpoint, out=args.out, split=args.split, device=args.device,
             max_samples=args.max_samples, max_k=args.max_k, options=options_from(args.cfg_options))
-        print(f'{sentence}\n{folder / "index.html"}')
+        print(sentence, *notes, folder / 'index.html', sep='\n')
 
 
 if __name__ == '__main__':

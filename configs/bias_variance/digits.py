@@ -7,8 +7,8 @@ Needs nothing: scikit-learn ships the images.
 title = 'Handwritten digits: students of 100 labelled images'
 parts = 12       # of the 1,200 training images
 size = 100       # images of each
-models = 5
-teachers = 2     # on all 1,200 images, in turn
+models = 6
+teachers = 2     # on all 1,200 images, three students to each
 every = 20       # epochs between two looks
 options = {'train_dataloader.dataset.num_samples': None}  # the parts say which images
 

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import entropy as scipy_entropy
 from sklearn.metrics import log_loss
 
-from wsld_plugin.analysis.bias_variance import decompose, entropy, split_variance
+from wsld_plugin.analysis.bias_variance import decompose, entropy
+from wsld_plugin.analysis.synthetic import GaussianModels
 from wsld_plugin.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -87,22 +89,91 @@ def test_certain_models_stay_finite():
     np.testing.assert_allclose(found.error, found.bias + found.variance)
 
 
-def test_variance_in_groups_is_that_within_and_that_between():
-    rng = np.random.default_rng(1)
-    groups = log_softmax(rng.standard_normal((3, 1, 40, 5)) + .5 * rng.standard_normal((3, 4, 40, 5)), axis=-1)
-    within, between = split_variance(groups)
-    plug_in = decompose(groups.reshape(12, 40, 5), LABELS).variance
-    # undo both corrections: what remains is exact
-    np.testing.assert_allclose(within * 3 / 4 + (between + within / 4) * 2 / 3, plug_in, rtol=1e-10)
+def students(rng, teachers, within, between, samples=40, classes=5):
+    """Log-probabilities of students of shared teachers, about the logits of LOGITS[0]."""
+    teachers = np.asarray(teachers)
+    of_teacher = between * rng.standard_normal((teachers.max() + 1, samples, classes))
+    noise = within * rng.standard_normal((len(teachers), samples, classes))
+    return log_softmax(np.resize(LOGITS[0], (samples, classes)) + of_teacher[teachers] + noise, axis=-1)
 
 
-def test_groups_that_do_not_differ_have_nothing_between_them():
-    rng = np.random.default_rng(2)
-    groups = .5 * rng.standard_normal((5, 4, 4000, 3))
-    within, between = split_variance(groups)
-    assert abs(between.mean()) < .02 * within.mean()
-    _, between = split_variance(groups + .5 * rng.standard_normal((5, 1, 4000, 3)))
-    assert between.mean() == pytest.approx(within.mean(), rel=.05)
+@pytest.mark.parametrize('teachers', [[0, 1, 0, 1, 0], [0, 1] * 3, [0, 0, 0, 1], [2, 0, 1, 1, 2, 2, 0]])
+def test_variance_within_and_between_teachers_is_what_pairs_of_students_show(teachers):
+    # two classes, close to even: V is the variance of the logit over 8
+    logit = 1e-3 * np.random.default_rng(1).standard_normal(len(teachers))
+    found = decompose(np.stack([logit, 0 * logit], axis=-1)[:, None], np.array([0]), teachers)
+    pairs = [(m, n) for m in range(len(logit)) for n in range(m)]
+    other = [(logit[m] - logit[n]) ** 2 / 2 for m, n in pairs if teachers[m] != teachers[n]]
+    of_teacher = [logit[np.array(teachers) == teacher] for teacher in set(teachers)]
+    pooled = sum(((of - of.mean()) ** 2).sum() for of in of_teacher) / (len(teachers) - len(of_teacher))
+    assert 8 * found.within[0] == pytest.approx(pooled, rel=1e-5)
+    assert 8 * found.variance_corrected[0] == pytest.approx(np.mean(other), rel=1e-5)
+
+
+def test_with_equal_groups_the_parts_are_those_of_a_one_way_analysis_of_variance():
+    logit = 1e-3 * np.random.default_rng(1).standard_normal((3, 4))  # teachers, students of each
+    rows = np.stack([logit.ravel(), np.zeros(12)], axis=-1)[:, None]
+    found = decompose(rows, np.array([0]), np.repeat([0, 1, 2], 4))
+    within = logit.var(axis=1, ddof=1).mean()
+    assert 8 * found.within[0] == pytest.approx(within, rel=1e-5)
+    assert 8 * found.between[0] == pytest.approx(logit.mean(axis=1).var(ddof=1) - within / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize('teachers', [[0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1], [0, 0, 0, 1], [0, 1, 2, 0, 1, 2]])
+@pytest.mark.parametrize(('within', 'between'), [(.2, .2), (.1, .3), (.3, 0.)])
+def test_known_variance_within_and_between_teachers_is_found_without_bias(teachers, within, between):
+    samples = 8000
+    logits = students(np.random.default_rng(5), teachers, within, between, samples)
+    found = decompose(logits, np.zeros(samples, dtype=int), teachers)
+    truth = GaussianModels(LOGITS[0], (within ** 2 + between ** 2) ** .5).variance().mean()
+    of_teachers = GaussianModels(LOGITS[0], between).variance().mean() if between else 0.
+    for estimate, expected in ((found.variance_corrected, truth), (found.within, truth - of_teachers),
+                               (found.between, of_teachers)):
+        error = estimate.std() / samples ** .5
+        assert error < .03 * truth
+        assert abs(estimate.mean() - expected) < 3.5 * error + .005 * truth  # right to second order
+    assert found.totals()['bias'] + found.totals()['variance'] == pytest.approx(found.totals()['error'], rel=1e-12)
+
+
+def test_shared_teachers_change_the_correction_and_nothing_that_was_found():
+    teachers = [0, 1, 0, 1, 0, 1]
+    plain, split = decompose(LOG_P, LABELS), decompose(LOG_P, LABELS, teachers)
+    for part in ('error', 'bias', 'variance', 'mean_model'):
+        np.testing.assert_allclose(getattr(split, part), getattr(plain, part), rtol=1e-12)
+    np.testing.assert_array_equal(split.variance_corrected, split.within + split.between)
+    np.testing.assert_allclose(split.bias_corrected + split.variance_corrected, split.error, rtol=1e-12)
+    assert (split.between < 0).any()  # independent models: nothing is between them
+    assert (split.variance_corrected > 0).all()
+
+
+def test_teachers_of_their_own_are_as_none():
+    own = decompose(LOG_P, LABELS, ['a', 'b', 'c', 'd', 'e', 'f'])
+    np.testing.assert_allclose(own.variance_corrected, decompose(LOG_P, LABELS).variance_corrected, rtol=1e-12)
+    assert (own.within, own.between, own.notes) == (None, None, ())
+
+
+def test_one_teacher_for_all_is_told_and_its_own_part_is_in_the_bias():
+    rng = np.random.default_rng(6)
+    logits = students(rng, [0] * 5, .3, .3, 4000)
+    found = decompose(logits, softmax(np.resize(LOGITS[0], (4000, 5)), axis=-1), [0] * 5)
+    within = (GaussianModels(LOGITS[0], .3 * 2 ** .5).variance() - GaussianModels(LOGITS[0], .3).variance()).mean()
+    assert found.variance_corrected.mean() == pytest.approx(within, rel=.03)
+    assert found.bias_corrected.mean() == pytest.approx(within, rel=.1)
+    assert found.within is None
+    note, = found.notes
+    assert note.startswith('All 5 models have one teacher: bias, variance and the intervals, over the models too, ')
+    assert note.endswith('What another teacher would change counts as bias.')
+
+
+def test_more_models_take_no_more_memory(tmp_path):
+    np.save(tmp_path / 'model.npy', RNG.standard_normal((2000, 50), np.float32))
+    model, peaks = np.load(tmp_path / 'model.npy', mmap_mode='r'), []
+    for count in (4, 16):
+        tracemalloc.start()
+        decompose([model] * count, np.zeros(2000, dtype=int), [0, 1] * (count // 2))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.05 * peaks[0]
 
 
 def test_entropy_is_that_of_each_row():
@@ -148,3 +219,8 @@ def with_nan():
 def test_what_cannot_be_decomposed_is_refused(models, target, message):
     with pytest.raises(ConfigError, match=message):
         decompose(models, target)
+
+
+def test_teachers_of_other_models_are_refused():
+    with pytest.raises(ConfigError, match='teachers names those of 5 models, but 6 models are given'):
+        decompose(LOG_P, LABELS, [0, 1, 0, 1, 0])

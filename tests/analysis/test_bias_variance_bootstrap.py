@@ -1,9 +1,13 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.special import softmax
 
+from wsld_plugin.analysis import bias_variance_bootstrap
 from wsld_plugin.analysis.bias_variance import Decomposition, decompose
 from wsld_plugin.analysis.bias_variance_bootstrap import QUANTITIES, interval, resample_models, resample_samples
+from wsld_plugin.analysis.bias_variance_input import blocks
 from wsld_plugin.analysis.synthetic import GaussianModels
 
 RNG = np.random.default_rng(0)
@@ -60,8 +64,62 @@ def test_an_interval_over_models_widens_as_models_become_fewer():
 
 def test_sets_of_one_single_model_are_left_out():
     draws = resample_models(MODELS[:2], POSTERIOR, 100)
-    assert 30 < len(draws['variance']) < 70
-    assert np.ptp(draws['variance']) < 1e-12  # what remains is one of each
+    kept = np.isfinite(draws['variance'])
+    assert 30 < kept.sum() < 70
+    for quantity in QUANTITIES:
+        np.testing.assert_array_equal(np.isfinite(draws[quantity]), kept)
+    assert np.ptp(draws['variance'][kept]) < 1e-12  # what remains is one of each
+    assert interval(draws['variance']) == pytest.approx((draws['variance'][kept][0], ) * 2)
+
+
+def test_a_resample_of_students_of_shared_teachers_is_the_decomposition_of_these_students():
+    teachers = np.array([0, 1, 0, 1, 0, 1])
+    draws = resample_models(MODELS, POSTERIOR, 60, seed=3, teachers=teachers)
+    counts = np.random.default_rng(3).multinomial(6, np.full(6, 1 / 6), size=60)
+    for number, count in enumerate(counts):
+        if len(set(teachers[count > 0])) == 1:
+            assert np.isnan(draws['variance'][number])
+            continue
+        again = decompose(np.repeat(MODELS, count, axis=0), POSTERIOR, np.repeat(teachers, count))
+        assert draws['error'][number] == pytest.approx(again.error.mean())
+        assert draws['variance'][number] == pytest.approx(again.variance_corrected.mean())
+        assert draws['bias'][number] == pytest.approx(again.bias_corrected.mean())
+
+
+def test_resampled_students_of_shared_teachers_lie_about_their_estimate():
+    teachers = [0, 1, 0, 1, 0]
+    rng = np.random.default_rng(4)
+    logits = LOGITS + .5 * rng.standard_normal((2, 60, 4))[teachers] + .4 * rng.standard_normal((5, 60, 4))
+    found = decompose(logits, POSTERIOR, teachers).totals()
+    draws = resample_models(logits, POSTERIOR, 2000, teachers=teachers)
+    for quantity in ('error', 'variance'):
+        assert np.nanmean(draws[quantity]) == pytest.approx(found[quantity], rel=.03)
+    assert found['variance'] > 1.1 * decompose(logits, POSTERIOR).totals()['variance']
+
+
+def test_students_of_one_teacher_are_drawn_as_models_without():
+    one, none = (resample_models(MODELS, POSTERIOR, 50, teachers=teachers) for teachers in ([7] * 6, None))
+    np.testing.assert_array_equal(one['variance'], none['variance'])
+
+
+def test_draws_are_the_same_in_blocks_of_any_size_and_need_little_memory():
+    samples = 40_000
+    error = np.random.default_rng(0).exponential(size=samples)
+    found = Decomposition(2, error, error, 0 * error, error)
+    tracemalloc.start()
+    draws = resample_samples(found, 100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32e6  # all weights at once: 64e6
+    counts = np.random.default_rng(0).multinomial(samples, np.full(samples, 1 / samples), size=100)
+    np.testing.assert_allclose(draws['error'], counts @ error / samples, rtol=1e-12)
+
+
+def test_many_samples_are_resampled_over_models_in_blocks(monkeypatch):
+    whole = resample_models(MODELS, POSTERIOR, 50, teachers=[0, 1] * 3)
+    monkeypatch.setattr(bias_variance_bootstrap, 'blocks', lambda length, row: blocks(length, row, 7 * row))
+    for quantity, draws in resample_models(MODELS, POSTERIOR, 50, teachers=[0, 1] * 3).items():
+        np.testing.assert_allclose(draws, whole[quantity], rtol=1e-10)
 
 
 def test_the_interval_is_the_central_part():

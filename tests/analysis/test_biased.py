@@ -61,6 +61,40 @@ def test_every_k_equals_counting_over_sets(ambiguity, ties):
         assert found.ambiguity[k - 1] == pytest.approx(share, abs=1e-12)
 
 
+@pytest.mark.parametrize('ties', [False, True])
+def test_the_companion_equals_counting_over_the_sets_of_each_class(ties):
+    logits, target = random_samples(n=25, c=5, ties=ties)
+    found = measured(logits, target, bootstrap=3, keys=range(25))
+    for k in range(1, 6):
+        inside = np.array([membership(row, k) for row in logits.tolist()], dtype=float)
+        shares = np.stack([inside[target.numpy() == label].mean(0) for label in range(5)])
+        np.fill_diagonal(shares, -1)
+        label, wrong, share = found.companions[k - 1]
+        assert share == pytest.approx(shares.max(), abs=1e-12)
+        assert shares[label, wrong] == pytest.approx(share, abs=1e-12)
+        assert share >= found.ambiguity[k - 1] - 1e-12
+
+
+def test_a_fixed_companion_is_seen_where_the_ambiguity_is_as_of_companions_by_lot():
+    target = torch.arange(90) % 10
+    generator = torch.Generator().manual_seed(0)
+    base = torch.rand(90, 10, generator=generator) + 5 * torch.nn.functional.one_hot(target, 10)
+    fixed, drawn = ((target + 1) % 10, (target + 1 + torch.arange(90) // 10) % 10)
+    found, by_lot = (measured(base + 9 * torch.nn.functional.one_hot(wrong, 10), target) for wrong in (fixed, drawn))
+    assert found.unreliability[1] == by_lot.unreliability[1] == 0
+    assert found.ambiguity[1] == pytest.approx(1 / 9) == by_lot.ambiguity[1]
+    assert (found.companions[1].wrong - found.companions[1].label) % 10 == 1
+    assert found.companions[1].share == 1
+    assert by_lot.companions[1].share == pytest.approx(1 / 9)
+
+
+def test_a_class_without_samples_has_no_companion_and_many_classes_have_none_kept():
+    logits, target = random_samples()
+    found = measured(logits[target < 2], target[target < 2])
+    assert all(pair.label < 2 and 0 <= pair.share <= 1 for pair in found.companions)
+    assert measured(torch.randn(4, 101), torch.arange(4), max_k=2).companions == []
+
+
 def test_the_ambiguous_class_is_the_one_that_the_ambiguity_belongs_to():
     logits, target = random_samples(n=25, c=5)
     found = measured(logits, target)
@@ -139,7 +173,8 @@ def test_by_class_equals_the_measure_of_that_class_alone():
     found = measured(logits, target)
     for label in range(6):
         chosen = target == label
-        alone = measured(logits[chosen], target[chosen]).unreliability
+        places = logits[chosen].argsort(1, descending=True).eq(label).nonzero()[:, 1].numpy()
+        alone = (places[:, None] >= np.arange(1, 7)).mean(0)
         np.testing.assert_allclose(found.unreliability_by_class[label], alone, atol=1e-12)
     missing = measured(logits[target != 2], target[target != 2])
     assert np.isnan(missing.unreliability_by_class[2]).all()
@@ -186,8 +221,8 @@ def test_a_replicate_counts_each_sample_as_often_as_its_weight():
     twin = BiasedLabelStatistics(6)
     again = torch.from_numpy(weights[:, 4]).long()
     twin.update(logits.repeat_interleave(again, 0), target.repeat_interleave(again))
-    for name, value in twin.sums.items():
-        torch.testing.assert_close(statistics.sums[name][..., 5], value[..., 0])
+    for name in ('right', 'wrong', 'count'):
+        torch.testing.assert_close(statistics.sums[name][..., 5], twin.sums[name][..., 0])
 
 
 def test_bootstrap_weights_are_poisson():
@@ -245,9 +280,9 @@ def test_two_processes_together_have_what_one_has(tmp_path):
 
 
 def test_half_precision_counts_the_ties_that_rounding_makes():
-    logits = torch.tensor([[1.0001, 1.0, 0.0]])
-    assert measured(logits, torch.tensor([1])).unreliability[0] == 1
-    assert measured(logits.bfloat16(), torch.tensor([1])).unreliability[0] == 0.5
+    logits, target = torch.tensor([[1.0001, 1.0, 0.0]]).repeat(2, 1), torch.tensor([1, 2])
+    assert measured(logits, target).unreliability_by_class[1, 0] == 1
+    assert measured(logits.bfloat16(), target).unreliability_by_class[1, 0] == 0.5
 
 
 @pytest.mark.parametrize(('settings', 'message'), [
@@ -284,10 +319,15 @@ def test_what_cannot_be_measured_is_refused():
         statistics.merge(BiasedLabelStatistics(6))
 
 
-def test_samples_of_one_class_tell_about_the_others_alone():
-    target = torch.zeros(4, dtype=torch.long)
-    found = measured(torch.tensor([[3., 2, 1], [3, 2, 1], [3, 1, 2], [1, 3, 2]]), target)
-    np.testing.assert_allclose(found.ambiguity, [0.25, 0.75, 1])
+@pytest.mark.parametrize('ambiguity', ['conditional', 'joint'])
+def test_samples_of_one_class_tell_nothing_and_are_refused(ambiguity):
+    statistics = BiasedLabelStatistics(3, bootstrap=2)
+    logits = torch.tensor([[3., 2, 1], [3, 2, 1], [3, 1, 2], [1, 3, 2]])
+    statistics.update(logits, torch.full((4,), 2), range(4))
+    with pytest.raises(ValueError, match='all 4 samples have the label 2, 1 of 3 classes'):
+        statistics.result(ambiguity)
+    statistics.update(logits[:1], torch.tensor([0]), [4])
+    assert statistics.result(ambiguity).num_samples == 5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

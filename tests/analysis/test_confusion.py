@@ -4,7 +4,7 @@ import torch
 from scipy.stats import entropy
 from sklearn.metrics import confusion_matrix
 
-from wsld_plugin.analysis.confusion import Confused, ConfusionStatistics, ambiguity_of
+from wsld_plugin.analysis.confusion import Confused, ConfusionStatistics, entropy_of
 
 
 def random_samples(n=80, c=5):
@@ -68,9 +68,9 @@ def test_merged_parts_equal_the_whole():
     np.testing.assert_allclose(merged.soft(), measured(logits, target).soft())
 
 
-def test_ambiguity_of_a_sample_is_its_entropy():
+def test_the_entropy_of_each_sample_is_scipys():
     logits, _ = random_samples()
-    np.testing.assert_allclose(ambiguity_of(logits), entropy(logits.double().softmax(1).numpy(), axis=1))
+    np.testing.assert_allclose(entropy_of(logits), entropy(logits.double().softmax(1).numpy(), axis=1))
 
 
 def test_logits_that_are_not_finite_are_refused():

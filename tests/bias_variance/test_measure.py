@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from dataclasses import asdict
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from wsld_plugin.analysis.bias_variance import decompose, entropy, split_variance
+from wsld_plugin.analysis.bias_variance import decompose, entropy
 from wsld_plugin.bias_variance.measure import measure
 from wsld_plugin.bias_variance.plan import Method, Plan
 from wsld_plugin.bias_variance.predictions import FOLDER, write_array
@@ -21,7 +22,7 @@ def plan(models=6, teachers=2):
     return Plan('p', 'title', 10, None, models, teachers, None, (), (HARD, KD))
 
 
-def fake_runs(folder, models=6, std=1.0, seed=0, epochs=(1, 2), teacher=False):
+def fake_runs(folder, models=6, std=1.0, seed=0, epochs=(1, 2), teachers=0):
     """Finished runs, and their predictions of the last epoch."""
     rng, runs = np.random.default_rng(seed), []
     means = rng.standard_normal((30, 3))
@@ -33,9 +34,9 @@ def fake_runs(folder, models=6, std=1.0, seed=0, epochs=(1, 2), teacher=False):
         write_array(work_dir / FOLDER / 'labels.npy', LABELS)
         result = Result(part, 80.0 + part, 90.0, 1.0, 'a machine', [])
         (work_dir / 'result.json').write_text(json.dumps(asdict(result)))
-        needs = (Run(Path('t.py'), part, folder / 'teacher'), ) if teacher else ()
+        needs = (Run(Path('t.py'), part % teachers, folder / f'teacher{part % teachers}'), ) if teachers else ()
         runs.append(Run(Path('c.py'), part, work_dir, needs=needs))
-    return runs, [np.load(run.work_dir / FOLDER / f'epoch_{epochs[-1]}.npy') for run in runs]
+    return runs, [np.load(run.work_dir / FOLDER / f'epoch_{max(epochs)}.npy') for run in runs if epochs]
 
 
 def test_a_finding_is_the_decomposition_of_what_the_runs_left(tmp_path):
@@ -61,13 +62,31 @@ def test_the_difference_from_the_first_method_is_paired(tmp_path):
     assert same.difference['over_models'] == dict.fromkeys(('error', 'bias', 'variance'), (0, 0))
 
 
-def test_students_of_shared_teachers_have_their_variance_split(tmp_path):
-    runs, last = fake_runs(tmp_path, teacher=True)
-    (_, finding), _ = measure(plan(), {HARD: runs, KD: runs})
-    within, between = split_variance([[last[0], last[2], last[4]], [last[1], last[3], last[5]]])
-    assert (finding.within, finding.between) == (within.mean(), between.mean())
-    assert measure(plan(teachers=1), {KD: runs})[0][0].within is None
-    assert measure(plan(teachers=6), {KD: runs})[0][0].within is None
+@pytest.mark.parametrize('models', [5, 6])
+def test_students_of_shared_teachers_have_their_variance_split(tmp_path, models):
+    hard, _ = fake_runs(tmp_path / 'a', models)
+    runs, last = fake_runs(tmp_path / 'b', models, seed=1, teachers=2)
+    (alone, finding), _ = measure(plan(models), {HARD: hard, KD: runs})
+    found = decompose(last, LABELS, ([0, 1] * 3)[:models])
+    assert finding.last == found.totals()
+    assert (finding.within, finding.between) == (found.within.mean(), found.between.mean())
+    assert finding.within + finding.between == pytest.approx(finding.last['variance'])
+    assert finding.last['bias'] + finding.last['variance'] == pytest.approx(finding.last['error'])
+    assert (finding.teachers, finding.notes) == (2, ())
+    for kind in (finding.over_samples, finding.over_models, finding.difference['over_models']):
+        assert all(np.isfinite(ends).all() and ends[0] < ends[1] for ends in kind.values())
+    assert (alone.within, alone.between, alone.teachers) == (None, None, None)
+
+
+def test_students_of_one_teacher_are_told_to_be_so_and_those_with_one_each_are_as_without(tmp_path):
+    one, last = fake_runs(tmp_path / 'a', teachers=1)
+    finding, = measure(plan(teachers=1), {KD: one})[0]
+    assert (finding.within, finding.between, finding.teachers) == (None, None, 1)
+    assert 'All 6 models have one teacher' in finding.notes[0]
+    own, last = fake_runs(tmp_path / 'b', teachers=6)
+    finding, = measure(plan(teachers=6), {KD: own})[0]
+    assert (finding.within, finding.teachers, finding.notes) == (None, 6, ())
+    assert finding.last == decompose(last, LABELS).totals()
 
 
 def test_known_posteriors_take_the_place_of_the_labels(tmp_path):
@@ -104,3 +123,47 @@ def test_runs_that_saw_other_samples_or_epochs_are_refused(tmp_path):
     (runs[1].work_dir / FOLDER / 'epoch_1.npy').unlink()
     with pytest.raises(RunError, match=r'seed1 has predictions of the epochs \[2\]'):
         measure(plan(), {HARD: runs})
+
+
+def test_methods_that_saw_other_samples_are_refused(tmp_path):
+    hard, _ = fake_runs(tmp_path / 'a')
+    kd, _ = fake_runs(tmp_path / 'b')
+    for run in kd:
+        write_array(run.work_dir / FOLDER / 'labels.npy', (LABELS + 1) % 3)
+    with pytest.raises(RunError, match=r'b/seed0 and .*a/seed0 were validated on different samples'):
+        measure(plan(), {HARD: hard, KD: kd})
+    # also where the first method of the plan is left out
+    (hard[0].work_dir / 'result.json').unlink()
+    other, _ = fake_runs(tmp_path / 'c')
+    with pytest.raises(RunError, match=r'c/seed0 and .*b/seed0 were validated on different samples'):
+        measure(plan(), {HARD: hard, KD: kd, Method('WSLD', Path('w.py')): other})
+
+
+def test_runs_with_other_posteriors_are_refused(tmp_path):
+    posterior = softmax(np.random.default_rng(1).standard_normal((30, 3)), axis=-1)
+    hard, _ = fake_runs(tmp_path / 'a')
+    kd, _ = fake_runs(tmp_path / 'b')
+    for run in hard + kd[:-1]:
+        write_array(run.work_dir / FOLDER / 'posteriors.npy', posterior)
+    with pytest.raises(RunError, match=r'b/seed5 and .*a/seed0 were validated on different samples'):
+        measure(plan(), {HARD: hard, KD: kd})
+    write_array(kd[-1].work_dir / FOLDER / 'posteriors.npy', posterior[::-1])
+    with pytest.raises(RunError, match='b/seed5'):
+        measure(plan(), {HARD: hard, KD: kd})
+
+
+def test_more_epochs_take_no_more_memory(tmp_path):
+    peaks = []
+    for epochs in (2, 12):
+        runs, _ = fake_runs(tmp_path / str(epochs), models=4, epochs=())
+        rng = np.random.default_rng(0)
+        for run in runs:
+            write_array(run.work_dir / FOLDER / 'labels.npy', np.arange(2000) % 50)
+            for epoch in range(epochs):
+                log_p = log_softmax(rng.standard_normal((2000, 50), np.float32), axis=-1)
+                write_array(run.work_dir / FOLDER / f'epoch_{epoch + 1}.npy', log_p)
+        tracemalloc.start()
+        measure(plan(4), {HARD: runs})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]

@@ -74,6 +74,12 @@ def test_a_plan_that_cannot_be_meant_is_refused(write, text, message):
         load_plan(write(text))
 
 
+def test_training_by_iteration_is_refused_before_anything_is_trained(write, tmp_path):
+    by_iteration = "options = {'train_cfg': dict(_delete_=True, by_epoch=False, max_iters=10, val_interval=5)}\n"
+    with pytest.raises(ConfigError, match=r'resnet18-w8_digits.py: .* train_cfg trains by iteration'):
+        load_plan(write(ONE + by_iteration)).runs(tmp_path)
+
+
 @pytest.mark.parametrize('path', sorted((CONFIGS / 'bias_variance').glob('*.py')), ids=lambda path: path.stem)
 def test_every_plan_opens_with_its_command_and_can_be_run(path, tmp_path):
     assert f'tools/bias_variance.py configs/bias_variance/{path.name}' in path.read_text().split('"""')[1]

@@ -5,7 +5,7 @@ from factories import digits_classifier, digits_distillation, run_cfg
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
-from wsld_plugin.bias_variance.predictions import PredictionsHook, read_epochs, read_target
+from wsld_plugin.bias_variance.predictions import FOLDER, PredictionsHook, epoch_files, read_target
 from wsld_plugin.datasets import Digits
 from wsld_plugin.errors import ConfigError, RunError
 
@@ -16,7 +16,7 @@ HOOK = [dict(type='wsld_plugin.bias_variance.predictions.PredictionsHook')]
 def test_every_validation_leaves_the_log_softmax_of_the_classifier_in_the_order_of_the_set(tmp_path, model):
     runner = Runner.from_cfg(run_cfg(tmp_path, model, custom_hooks=HOOK))
     runner.train()
-    epochs = read_epochs(tmp_path)
+    epochs = {epoch: np.load(path) for epoch, path in epoch_files(tmp_path).items()}
     assert list(epochs) == [1, 2]
     data = Digits(split='test', num_samples=20)
     labels, posteriors = read_target(tmp_path)
@@ -61,6 +61,28 @@ def test_a_shuffled_validation_set_is_refused(tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+def test_a_shuffled_sampler_within_another_is_refused(tmp_path):
+    cfg = run_cfg(tmp_path, digits_classifier(), epochs=1, custom_hooks=HOOK)
+    shuffled = dict(type='DefaultSampler', shuffle=True)
+    cfg.val_dataloader.sampler = dict(type='wsld_plugin.KeyedSampler', sampler=shuffled)
+    cfg.val_dataloader.dataset = dict(type='wsld_plugin.KeyedDataset', dataset=cfg.val_dataloader.dataset)
+    with pytest.raises(ConfigError, match=r'val_dataloader\.sampler\.sampler\.shuffle is True'):
+        Runner.from_cfg(cfg).train()
+    cfg.val_dataloader.sampler.sampler.shuffle = False
+    cfg.experiment_name += '_in_order'
+    Runner.from_cfg(cfg).train()
+    assert list(read_target(tmp_path)[0]) == list(Digits(split='test', num_samples=20).get_gt_labels())
+
+
+def test_training_by_iteration_is_refused_before_the_first(tmp_path):
+    train_cfg = dict(by_epoch=False, max_iters=4, val_interval=2)
+    runner = Runner.from_cfg(run_cfg(tmp_path, digits_classifier(), custom_hooks=HOOK, train_cfg=train_cfg))
+    with pytest.raises(ConfigError, match=r'train_cfg trains by iteration\. Give it by_epoch=True'):
+        runner.train()
+    assert runner.iter == 0
+    assert not (tmp_path / FOLDER).exists()
+
+
 @pytest.mark.parametrize('logits', [None, torch.zeros(2, 3, 4), torch.zeros(3, 4), (torch.zeros(2, 4), )])
 def test_a_head_without_logits_is_refused(logits):
     hook = PredictionsHook()
@@ -71,4 +93,4 @@ def test_a_head_without_logits_is_refused(logits):
 
 def test_a_run_without_predictions_is_named(tmp_path):
     with pytest.raises(RunError, match='holds no log-probabilities'):
-        read_epochs(tmp_path)
+        epoch_files(tmp_path)

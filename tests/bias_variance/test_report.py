@@ -12,8 +12,8 @@ TOTALS = dict(error=1.0, bias=.6, variance=.4, bias_found=.68, variance_found=.3
 HARD = Finding('hard labels', 'hard labels', None, 5, 597, (88.0, 1.5), {20: TOTALS, 40: TOTALS}, INTERVALS,
                INTERVALS, machines=('a machine', ))
 KD = Finding('KD, τ = 4', 'KD', 4.0, 5, 597, (93.0, 1.0), {20: TOTALS, 40: TOTALS}, INTERVALS, INTERVALS,
-             dict(error=-.2, bias=.1, variance=-.3, over_samples=INTERVALS, over_models=INTERVALS), .25, .05,
-             notes=('A note.', ))
+             dict(error=-.2, bias=.1, variance=-.3, over_samples=INTERVALS, over_models=INTERVALS), .25, .15,
+             notes=('A note.', ), teachers=2)
 PLAN = Plan('p', 'The title', 12, 100, 5, 2, 20, (), (Method('hard labels', Path('c.py')), ))
 
 
@@ -23,7 +23,9 @@ def test_each_method_has_a_line_and_another_for_its_difference_from_the_first():
     assert 'less those of hard labels' in text
     assert '-0.300 [0.300, 0.500] [0.300, 0.500]' in text
     assert 'M = 5 models on disjoint parts, N = 597 test samples' in text
-    assert '| KD, τ = 4 | 0.2500            | 0.0500           |' in text
+    assert 'Variance times M/(M−1), where students share several teachers the sum of the parts below; bias is' in text
+    assert '| KD, τ = 4 | 0.2500            | 0.1500           | 0.4000 |' in text
+    assert '2 teachers of 3 and 2 students; ' in text
     assert 'KD, τ = 4: A note.' in text
     assert text.endswith('a machine')
 
@@ -35,9 +37,14 @@ def test_what_is_not_there_is_not_told():
     text = '\n'.join(tables(PLAN, [one, few]))
     assert 'fewer than 5 models are not resampled' in text
     assert '-0.300 [0.300, 0.500] |' in text
-    for absent in ('entropy', 'between teachers', 'note'):
+    for absent in ('entropy', 'between teachers', 'several teachers', 'note'):
         assert absent not in text
     assert tables(PLAN, []) == ['Nothing is finished.']
+
+
+def test_a_note_of_several_methods_is_told_once():
+    other = Finding(**{**vars(KD), 'method': 'KD, τ = 8'})
+    assert 'KD, τ = 4; KD, τ = 8: A note.' in tables(PLAN, [HARD, KD, other])
 
 
 def test_an_irreducible_part_is_told_where_it_is_known():

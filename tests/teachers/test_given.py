@@ -108,14 +108,16 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 
 @pytest.mark.parametrize(('data_samples', 'message'), [
     (None, 'no data samples'),
-    ([DataSample().set_gt_label(0)], "data samples without 'soft_label'"),
+    ([DataSample().set_gt_label(0)], "data samples without 'soft_label', with gt_label alone. A data set such as"),
+    ([DataSample()], "without 'soft_label', with no field alone"),
+    (samples(torch.eye(3)[:1], 'soft_lable'), "with soft_lable alone. Did you mean 'soft_lable'?"),
     (samples(torch.tensor([[.5, .6, .1]])), 'Sample 0 has sum 1.2'),
     (samples(torch.tensor([[.5, .5]])), 'shape (1, 2)'),
     ([DataSample(soft_label=torch.tensor([1., 0., 0.])).set_gt_score(torch.tensor([.5, .5, 0.]))],
      'Mixup and CutMix'),
 ])
 def test_samples_without_a_fitting_soft_label_are_refused(data_samples, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         GivenTeacher(3)(torch.zeros(1, 3, 2, 2), data_samples)
 
 

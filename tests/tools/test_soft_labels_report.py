@@ -12,7 +12,8 @@ def test_the_command_says_what_the_page_says_and_refuses_without_a_traceback(tmp
     told = tool('soft_labels_report.py', config, weights, '--out', out, '--max-samples', 12, '--max-k', 3, '--device',
                 'cpu', '--cfg-options', 'test_dataloader.batch_size=5').stdout.splitlines()
     report = json.loads((out / 'report.json').read_text())
-    assert told[-2:] == [report['verdict'], str(out / 'index.html')]
+    assert told[-2 - len(report['notes']):] == [report['verdict'], *report['notes'], str(out / 'index.html')]
+    assert any('8 were left out' in line for line in told)
     assert (report['num_samples'], len(report['k']), report['settings']['batch_size']) == (12, 3, 5)
 
     refused = tool('soft_labels_report.py', config, tmp_path / 'teacher.pht', check=False)

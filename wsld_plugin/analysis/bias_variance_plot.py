@@ -1,19 +1,15 @@
 """Pictures of error, bias and variance."""
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
+from matplotlib import pyplot
 
-from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.engine.figure import save_figure
 
 from .bias_variance_bootstrap import QUANTITIES
-
-matplotlib.use('Agg')
-from matplotlib import pyplot
 
 
 @dataclass(frozen=True)
@@ -58,10 +54,7 @@ def plot_bias_variance(path: str | Path, rows: Mapping[str, Sequence[Series]], t
             axes.grid(alpha=.25)
         of_row[0].set_ylabel('nats')
         of_row[-1].legend(fontsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=130)
-    pyplot.close(figure)
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path, dpi=130)
 
 
 def _draw(axes: pyplot.Axes, line: Series, quantity: str, colour: str) -> None:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,41 +9,15 @@ from torch import Tensor
 
 from wsld_plugin.errors import ConfigError, check_choice
 
-from .poisson import poisson_weights
+from .biased_bootstrap import bootstrap_intervals, sample_weights
+from .biased_companions import PAIRED_CLASSES, Companion, companions
+from .biased_labels import BiasedLabels
+from .biased_margin import learnability_margin
 from .sums import SampleSums, check_samples
 
+__all__ = ['AMBIGUITIES', 'BiasedLabelStatistics', 'BiasedLabels', 'Companion', 'check_max_k', 'learnability_margin']
+
 AMBIGUITIES = ('conditional', 'joint')
-
-_ROUNDING = 1e-9  # all C classes have the margin 0, computed from sums
-
-
-@dataclass(frozen=True)
-class BiasedLabels:
-    """Δ_k, γ_k and θ_k for k = 1 … K, each an array (K,) that begins with k = 1.
-
-    Attributes:
-        unreliability: Δ_k.
-        ambiguity: γ_k.
-        ambiguous_class: the class that γ_k belongs to; the first of equals.
-        margin: θ_k in nats, at most log 2; see :func:`learnability_margin`.
-        unreliability_by_class: (C, K), Pr(y ∉ Ω_k | y = c); NaN for a class without samples.
-        intervals: ``unreliability``, ``ambiguity`` and ``margin``: lower and upper ends, (2, K), of bootstrap
-            intervals; empty where none was asked for.
-        num_samples: N.
-    """
-
-    unreliability: np.ndarray
-    ambiguity: np.ndarray
-    ambiguous_class: np.ndarray
-    margin: np.ndarray
-    unreliability_by_class: np.ndarray
-    intervals: dict[str, np.ndarray]
-    num_samples: int
-
-    @property
-    def best_k(self) -> int | None:
-        """The k of the largest margin, the smallest of equals; None where no margin is above 0 (and rounding)."""
-        return int(self.margin.argmax()) + 1 if self.margin.max() > _ROUNDING else None
 
 
 class BiasedLabelStatistics(SampleSums):
@@ -75,8 +48,10 @@ class BiasedLabelStatistics(SampleSums):
     Source: Yuan et al., Learning From Biased Soft Labels, NeurIPS 2023, arXiv 2302.08155. Deliberate differences: the
     paper takes a supremum over wrong labels without naming the distribution that it is under. ``'conditional'`` is
     ours: with it, uninformed soft labels have Δ_k + γ_k = 1 for every k, the very edge of what can be learned from;
-    ``'joint'``, the smaller of the two, lets them pass. A maximum over pairs, Pr(c ∈ Ω_k | y = b), is never smaller;
-    it would take C²·K numbers and is not kept.
+    ``'joint'``, the smaller of the two, lets them pass. The companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is this
+    project's, never smaller than either, and not part of the condition: γ_k, an average over the other classes, does
+    not see that one wrong class always comes with one right class, which a student then cannot tell from it. Chance
+    enlarges it where classes have few samples. It is kept up to 100 classes, without intervals.
 
     >>> statistics = BiasedLabelStatistics(num_classes=2)
     >>> statistics.update(torch.tensor([[2., 1.], [0., 3.], [1., 4.], [5., 0.]]), torch.tensor([0, 1, 1, 1]))
@@ -92,8 +67,10 @@ class BiasedLabelStatistics(SampleSums):
         check_max_k(max_k, num_classes)
         max_k = max_k or num_classes
         shape = num_classes, max_k, 1 + bootstrap  # the first replicate counts every sample once
-        super().__init__(dict(num_classes=num_classes, max_k=max_k, bootstrap=bootstrap, seed=seed),
-                         dict(right=shape, wrong=shape, count=(num_classes, 1 + bootstrap)))
+        shapes: dict[str, tuple[int, ...]] = dict(right=shape, wrong=shape, count=(num_classes, 1 + bootstrap))
+        if num_classes <= PAIRED_CLASSES:
+            shapes['pairs'] = num_classes, num_classes, max_k
+        super().__init__(dict(num_classes=num_classes, max_k=max_k, bootstrap=bootstrap, seed=seed), shapes)
 
     def update(self, logits: Tensor, target: Tensor, keys: Iterable[int] | None = None) -> None:
         """Take in a batch.
@@ -109,7 +86,8 @@ class BiasedLabelStatistics(SampleSums):
         """
         classes, max_k = self.settings['num_classes'], self.settings['max_k']
         logits, target = check_samples(logits, target, classes)
-        weights = self._weights(keys, len(logits)).to(logits.device)
+        weights = sample_weights(keys, len(logits), self.settings['bootstrap'], self.settings['seed'])
+        weights = weights.to(logits.device)
         self._move(logits.device)
         self.sums['count'].index_add_(0, target, weights)
         ordered = logits.sort(1).values
@@ -124,6 +102,8 @@ class BiasedLabelStatistics(SampleSums):
             flat, right = columns * max_k + place[rows, columns], columns == target[rows]
             for name, chosen in (('right', right), ('wrong', ~right)):
                 self.sums[name].view(classes * max_k, -1).index_add_(0, flat[chosen], steps[chosen])
+            if 'pairs' in self.sums:
+                self.sums['pairs'].view(-1).index_add_(0, target[rows] * classes * max_k + flat, steps[:, 0])
 
     def result(self, ambiguity: str = 'conditional', level: float = 0.95) -> BiasedLabels:
         """The measures of all samples so far.
@@ -136,8 +116,8 @@ class BiasedLabelStatistics(SampleSums):
                 that the estimate may lie outside.
 
         Raises:
-            ConfigError: another ambiguity or level. ValueError: there are no samples, or none with another label
-                than some class, so that nothing can be told about wrong ones.
+            ConfigError: another ambiguity or level. ValueError: there are no samples, or all have one label: how
+                often a class is taken for another that it is not can then not be told.
         """
         check_choice('ambiguity', ambiguity, AMBIGUITIES)
         if not 0 < level < 1:
@@ -146,61 +126,25 @@ class BiasedLabelStatistics(SampleSums):
         total = sums['count'].sum(0)
         if not total[0]:
             raise ValueError('there are no samples to measure.')
+        seen = np.flatnonzero(sums['count'][:, 0])
+        if len(seen) == 1:
+            raise ValueError(f'all {total[0]:,.0f} samples have the label {seen[0]}, 1 of {len(sums["count"])} '
+                             'classes: how often a wrong class is named can only be told from samples of two classes '
+                             'or more.')
         right, wrong = (_members(sums[name]) for name in ('right', 'wrong'))
         others = (total - sums['count'])[:, None] if ambiguity == 'conditional' else total[None, None]
-        with np.errstate(divide='ignore', invalid='ignore'):  # a class that all samples have; a small replicate
+        with np.errstate(divide='ignore', invalid='ignore'):  # a class without samples; a small replicate
             reliability = np.clip(right.sum(0) / total, 0, 1)
             by_class = 1 - np.clip(right[..., 0] / sums['count'][:, :1], 0, 1)
             shares = np.where(others > 0, np.clip(wrong / others, 0, 1), 0)
         values = dict(unreliability=1 - reliability, ambiguity=shares.max(0))
         values['margin'] = learnability_margin(**values)
-        ends = [(1 - level) / 2, (1 + level) / 2]
-        intervals = {name: np.quantile(value[:, 1:], ends, axis=1, method='inverted_cdf')
-                     for name, value in values.items()} if self.settings['bootstrap'] else {}
-        for name, low, high in (('ambiguity', 0.0, 1.0), ('margin', -np.inf, np.log(2))):
-            if intervals:
-                intervals[name] = _reflected(intervals[name], values[name][:, 0]).clip(low, high)
+        intervals = bootstrap_intervals(values, level) if self.settings['bootstrap'] else {}
+        pairs = sums.get('pairs')
         return BiasedLabels(**{name: value[:, 0] for name, value in values.items()}, intervals=intervals,
                             ambiguous_class=shares[..., 0].argmax(0), unreliability_by_class=by_class,
-                            num_samples=round(total[0]))
-
-    def _weights(self, keys: Iterable[int] | None, n: int) -> Tensor:
-        replicates = self.settings['bootstrap']
-        weights = torch.ones(n, 1 + replicates, dtype=torch.float64)
-        if replicates:
-            keys = None if keys is None else [int(key) for key in keys]
-            if keys is None or len(keys) != n:
-                raise ValueError(f'The bootstrap needs a key for each of the {n} samples, such as its place in the '
-                                 f'data set, but was given {"none" if keys is None else len(keys)}.')
-            weights[:, 1:] = torch.from_numpy(poisson_weights(keys, replicates, self.settings['seed']))
-        return weights
-
-
-def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.ndarray:
-    """How clearly a learner can find the right classes in such soft labels.
-
-    ::
-
-        θ = log(2(1 - Δ)/(1 - Δ + γ))     > 0 exactly where Δ + γ < 1
-
-    Args:
-        unreliability: Δ, 0 … 1.
-        ambiguity: γ, 0 … 1, of the same shape.
-
-    Returns:
-        θ in nats, at most log 2; -inf where Δ = 1.
-
-    Source: Yuan et al., NeurIPS 2023, arXiv 2302.08155: θ > 0 is a sufficient condition, under further ones, for a
-    learner that sees nothing but these labels to find the right classes with enough samples. It is not necessary, and
-    says nothing about how many are enough, or whether soft labels are better than hard ones.
-
-    >>> learnability_margin(np.array([0.0, 0.5]), np.array([0.0, 0.5])).round(4)
-    array([0.6931, 0.    ])
-    """
-    reliability = 1 - np.asarray(unreliability, dtype=np.float64)
-    with np.errstate(divide='ignore', invalid='ignore'):
-        ratio = np.where(reliability > 0, np.asarray(ambiguity) / reliability, np.inf)
-    return np.log(2) - np.log1p(ratio)
+                            num_samples=round(total[0]), companions=[] if pairs is None else companions(
+                                _members(pairs.reshape(-1, pairs.shape[2])), sums['count'][:, 0]))
 
 
 def check_max_k(max_k: int | None, num_classes: int) -> None:
@@ -215,12 +159,6 @@ def check_max_k(max_k: int | None, num_classes: int) -> None:
                           'taken.')
 
 
-def _reflected(ends: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """The basic bootstrap's interval from the percentiles; that of an estimate of -inf is a point."""
-    finite = np.where(np.isfinite(estimate), estimate, 0)
-    return np.where(np.isfinite(estimate), 2 * finite - ends[::-1], estimate)
-
-
 def _members(steps: np.ndarray) -> np.ndarray:
-    """From where memberships begin and end to how many there are in Ω_k: (C, K, replicates)."""
+    """From where memberships begin and end to how many there are in Ω_k; k is axis 1 of (C, K, replicates)."""
     return steps.cumsum(1).cumsum(1)

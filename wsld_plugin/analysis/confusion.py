@@ -90,6 +90,6 @@ class ConfusionStatistics(SampleSums):
         return self.sums['top'].sum(1, keepdim=True).round().cpu().numpy()
 
 
-def ambiguity_of(logits: Tensor) -> Tensor:
+def entropy_of(logits: Tensor) -> Tensor:
     """How undecided a teacher is about each sample: the entropy of softmax(t), (N,), in nats, float64."""
     return torch.special.entr(logits.double().softmax(1)).sum(1)

@@ -1,18 +1,14 @@
 """A picture of accuracies over the plane of unreliability and ambiguity."""
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
-
-from wsld_plugin.engine.atomic import write_atomically
-
-matplotlib.use('Agg')
 from matplotlib import pyplot
+
+from wsld_plugin.engine.figure import save_figure
 
 
 class PlanePoint(NamedTuple):
@@ -53,7 +49,4 @@ def plot_plane(path: str | Path, points: Sequence[PlanePoint], title: str) -> No
              ylabel='ambiguity γ: a wrong class is there', title=title)
     axes.legend(loc='upper right')
     figure.colorbar(dots, label='accuracy of the student, %')
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=140)
-    pyplot.close(figure)
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path)

@@ -1,35 +1,17 @@
 """A picture of what `SoftLabelMonitorHook` told of several runs."""
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
-
-from wsld_plugin.engine.atomic import write_atomically
-from wsld_plugin.errors import ConfigError
-
-matplotlib.use('Agg')
 from matplotlib import pyplot
 
-Epochs = list[dict[str, Any]]
+from wsld_plugin.engine.figure import save_figure
+from wsld_plugin.errors import ConfigError
 
-
-def read_epochs(run: str | Path) -> Epochs:
-    """What the hook wrote of each epoch into a run's folder.
-
-    Raises:
-        ConfigError: nothing.
-    """
-    path = Path(run) / 'soft_label_monitor/epochs.json'
-    if not path.is_file():
-        raise ConfigError(f'{path} does not exist: train with '
-                          "custom_hooks=[dict(type='wsld_plugin.SoftLabelMonitorHook')] and name the run's folder.")
-    return json.loads(path.read_text())
+from .epoch_records import Epochs, read_epochs
+from .writable import check_writable
 
 
 def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
@@ -38,12 +20,18 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
     Runs of equal τ are taken for seeds: their mean is drawn, and each run's curve lightly.
 
     Args:
-        path: the PNG to write.
+        path: the PNG to write; missing folders are made.
         runs: folders of runs, all with as many epochs.
 
     Raises:
-        ConfigError: a run without the hook's file, or with other epochs than the first.
+        ConfigError: another file than a PNG, or one that cannot be written; a run without the hook's file, or with
+            other epochs than the first.
     """
+    path = Path(path)
+    if path.suffix.lower() != '.png' or path.is_dir():
+        such = path / 'soft_labels.png' if path.is_dir() else path.with_suffix('.png')
+        raise ConfigError(f'--out {path}: the picture is a PNG. Give the name of a file, such as {such}.')
+    check_writable(path.parent)
     by_tau: dict[float, list[Epochs]] = {}
     numbers = None
     for run in runs:
@@ -62,7 +50,7 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
             axis.plot(numbers, values.mean(0), label=f'τ = {tau:g}', linewidth=1.5, **style)
         histograms = np.array([epochs[-1]['weight_histogram'] for epochs in seeds])
         shares = histograms.sum(0) / histograms.sum()
-        axes[2].plot(np.linspace(0, 1, len(shares)), np.cumsum(shares), linewidth=1.5, **style)
+        axes[2].plot(np.linspace(0, 1, len(shares) + 1), np.cumsum([0, *shares]), linewidth=1.5, **style)
     for axis, title, label in zip(axes, ('at the label', 'in the whole row', 'of the last epoch'),
                                   ('epoch', 'epoch', "WSLD's weight w"), strict=True):
         axis.set(title=title, xlabel=label, ylim=(-.02, 1.02))
@@ -70,7 +58,4 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
     axes[0].set_ylabel('fraction of regularization samples')
     axes[2].set_ylabel('fraction of samples with a weight ≤ w')
     axes[0].legend(fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=120)
-    pyplot.close(figure)
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path, dpi=120)

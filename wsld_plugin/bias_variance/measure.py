@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
-from wsld_plugin.analysis.bias_variance import decompose, entropy, split_variance
+from wsld_plugin.analysis.bias_variance import decompose, entropy
 from wsld_plugin.analysis.bias_variance_bootstrap import (
     MIN_MODELS,
     QUANTITIES,
@@ -21,7 +21,7 @@ from wsld_plugin.errors import RunError
 from wsld_plugin.reproduce.runs import Result, Run, finished
 
 from .plan import Method, Plan
-from .predictions import read_epochs, read_target
+from .predictions import epoch_files, read_target
 
 Intervals = dict[str, tuple[float, float]]
 
@@ -39,12 +39,15 @@ class Finding:
         accuracy: top-1 in percent of the last epoch, mean and standard deviation (M − 1) over the models.
         epochs: totals as `Decomposition.totals` by epoch.
         over_samples: 95 % bootstrap intervals of the last epoch over the test samples.
-        over_models: and over the models; None below `MIN_MODELS` models.
+        over_models: and over the models, given their teachers; None below `MIN_MODELS` models.
         difference: from the first method, the last epoch of each: totals, with paired intervals of both kinds.
-        within, between: the variance between data sets and between teachers, where several students share a teacher.
+        within, between: the variance between data sets and between teachers, where students share several teachers;
+            together the variance of the last epoch.
         irreducible: entropy of the true posterior, where it is known; error and bias are then without it.
         notes: a sentence each.
         machines: on what it was trained.
+        teachers: how many the models have among them; None: none, or a checkpoint that the plan does not train.
+            With one, everything here is given that teacher; a note says so.
     """
 
     method: str
@@ -62,6 +65,7 @@ class Finding:
     irreducible: float | None = None
     notes: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
+    teachers: int | None = None
 
     @property
     def last(self) -> dict[str, float]:
@@ -72,56 +76,66 @@ class Finding:
 def measure(plan: Plan, runs: Mapping[Method, Sequence[Run]]) -> tuple[list[Finding], list[str]]:
     """A finding for each method whose runs are all finished, and a sentence for each that is left out.
 
+    Predictions are read one epoch at a time, as memory maps.
+
     Raises:
-        RunError: runs that do not fit each other: other test samples, or other epochs.
+        RunError: runs that do not fit each other: other test samples, of whichever method, or other epochs.
     """
     findings: list[Finding] = []
     left_out: list[str] = []
     first: tuple[dict[str, float], Draws, Draws | None] | None = None
+    checked: Run | None = None
     for method, of_method in runs.items():
         results = [result for result in map(finished, of_method) if result]
         if len(results) < len(of_method):
             left_out.append(f'{method}: left out, {len(results)} of {len(of_method)} runs are finished.')
             continue
-        finding, draws = _measure(plan, method, of_method, results)
+        checked = checked or of_method[0]
+        _check_samples(checked, of_method)
+        finding, draws = _measure(method, of_method, results)
         if first is None and method == plan.methods[0]:
             first = (finding.last, *draws)
         elif first is not None:
-            finding = Finding(**{**vars(finding), 'difference': _difference((finding.last, *draws), first)})
+            finding = replace(finding, difference=_difference((finding.last, *draws), first))
         findings.append(finding)
     return findings, left_out
 
 
-def _measure(plan: Plan, method: Method, runs: Sequence[Run], results: Sequence[Result],
+def _check_samples(first: Run, runs: Sequence[Run]) -> None:
+    labels, posteriors = read_target(first.work_dir)
+    for run in runs:
+        own_labels, own = read_target(run.work_dir)
+        alike = np.array_equal(own, posteriors) if own is not None and posteriors is not None else own is posteriors
+        if not (alike and np.array_equal(own_labels, labels)):
+            raise RunError(f'{run.work_dir} and {first.work_dir} were validated on different samples.')
+
+
+def _measure(method: Method, runs: Sequence[Run], results: Sequence[Result],
              ) -> tuple[Finding, tuple[Draws, Draws | None]]:
-    by_run = [read_epochs(run.work_dir) for run in runs]
+    files = [epoch_files(run.work_dir) for run in runs]
+    for run, of_run in zip(runs, files, strict=True):
+        if of_run.keys() != files[0].keys():
+            raise RunError(f'{run.work_dir} has predictions of the epochs {list(of_run)}, {runs[0].work_dir} of '
+                           f'{list(files[0])}.')
     labels, posteriors = read_target(runs[0].work_dir)
-    for run, epochs in zip(runs, by_run, strict=True):
-        if epochs.keys() != by_run[0].keys():
-            raise RunError(f'{run.work_dir} has predictions of the epochs {list(epochs)}, {runs[0].work_dir} of '
-                           f'{list(by_run[0])}.')
-        if not np.array_equal(read_target(run.work_dir)[0], labels):
-            raise RunError(f'{run.work_dir} and {runs[0].work_dir} were validated on different samples.')
     target = labels if posteriors is None else posteriors
-    models = {epoch: np.stack([epochs[epoch] for epochs in by_run]) for epoch in by_run[0]}
-    decomposed = {epoch: decompose(log_p, target) for epoch, log_p in models.items()}
-    last = models[max(models)]
-    over_samples = resample_samples(decomposed[max(models)])
-    over_models = resample_models(last, target) if len(runs) >= MIN_MODELS else None
-    within = between = None
-    teachers = plan.teachers
-    if runs[0].needs and method.teacher == 'all' and teachers > 1 and len(runs) % teachers == 0 \
-            and len(runs) > teachers:
-        # model m has teacher m mod T
-        within, between = (float(part.mean()) for part in
-                           split_variance([last[teacher::teachers] for teacher in range(teachers)]))
+    teachers = [run.needs for run in runs] if any(run.needs for run in runs) else None
+    epochs = {}
+    for epoch in files[0]:
+        log_p = [np.load(of_run[epoch], mmap_mode='r', allow_pickle=False) for of_run in files]
+        found = decompose(log_p, target, teachers)
+        epochs[epoch] = found.totals()
+    over_samples = resample_samples(found)
+    over_models = resample_models(log_p, target, teachers=teachers) if len(runs) >= MIN_MODELS else None
     accuracies = [result.last_accuracy for result in results]
     return Finding(
-        str(method), method.name, method.tau, len(runs), len(labels), (mean(accuracies), stdev(accuracies)),
-        {epoch: each.totals() for epoch, each in decomposed.items()}, _intervals(over_samples),
-        _intervals(over_models) if over_models else None, None, within, between,
-        None if posteriors is None else float(entropy(posteriors).mean()), decomposed[max(models)].notes,
-        tuple(sorted({result.machine for result in results}))), (over_samples, over_models)
+        str(method), method.name, method.tau, len(runs), len(labels), (mean(accuracies), stdev(accuracies)), epochs,
+        _intervals(over_samples), _intervals(over_models) if over_models else None, None,
+        None if found.within is None else float(found.within.mean()),
+        None if found.between is None else float(found.between.mean()),
+        None if posteriors is None else float(entropy(posteriors).mean()), found.notes,
+        tuple(sorted({result.machine for result in results})),
+        None if teachers is None else len(set(teachers))), (over_samples, over_models)
 
 
 def _intervals(draws: Draws) -> Intervals:

@@ -12,6 +12,8 @@ from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
 from wsld_plugin.reproduce.expand import Expansion
 from wsld_plugin.reproduce.runs import Run
 
+from .predictions import BY_EPOCH
+
 _HOOK = 'wsld_plugin.bias_variance.predictions.PredictionsHook'
 _KEYS = {'title', 'parts', 'size', 'models', 'teachers', 'every', 'options', 'methods'}
 _METHOD_KEYS = {'name', 'config', 'tau', 'options', 'teacher'}
@@ -71,7 +73,8 @@ class Plan:
         The m-th models of all methods have the same part and the same seed, m, for weights and order.
 
         Raises:
-            ConfigError: a config that does not exist or asks for what does not exist; missing data.
+            ConfigError: a config that does not exist, asks for what does not exist, or trains by iteration; missing
+                data.
         """
         common = dict(self.options)
         if self.every is not None:
@@ -85,10 +88,12 @@ class Plan:
 
     def _run(self, expand: Expansion, method: Method, of_part: Mapping[str, Any], part: int) -> Run:
         options = {**of_part, 'default_hooks.predictions.type': _HOOK, **dict(method.options)}
-        if method.teacher == 'part':
-            return expand.run(method.config, options, part)
-        teacher = part % self.teachers
+        teacher = part if method.teacher == 'part' else part % self.teachers
         run = expand.run(method.config, options, teacher)
+        if not run.epochs:
+            raise ConfigError(f'{method.config}: {BY_EPOCH}')
+        if method.teacher == 'part':
+            return run
         name = f'seed{part}' + (f'-teacher{teacher}' if run.needs else '')
         return replace(run, seed=part, work_dir=run.work_dir.parent / name)
 

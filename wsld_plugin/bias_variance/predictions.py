@@ -10,13 +10,15 @@ import torch
 from mmengine.dist import collect_results, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from wsld_plugin.engine.atomic import write_atomically
 from wsld_plugin.errors import ConfigError, RunError
 from wsld_plugin.registry import HOOKS
 
 FOLDER = 'log_probabilities'
+BY_EPOCH = ('bias and variance are told by epoch, and train_cfg trains by iteration. Give it by_epoch=True and '
+            'max_epochs.')
 
 
 @HOOKS.register_module()
@@ -28,17 +30,26 @@ class PredictionsHook(Hook):
     ``posteriors.npy`` (N, C). Files are there whole or not at all, and before the accuracy of the epoch is logged.
 
     Raises:
-        ConfigError: a head without logits (N, C), or a shuffled validation set.
+        ConfigError: before training: it is by iteration, where every validation would be that of epoch 0. A head
+            without logits (N, C), or a shuffled validation set.
     """
 
     def __init__(self) -> None:
         self._rows: list[tuple[np.ndarray, int]] = []
 
+    def before_run(self, runner: Runner) -> None:
+        """Refuse training by iteration."""
+        if isinstance(runner._train_loop, IterBasedTrainLoop):
+            raise ConfigError(f'PredictionsHook: {BY_EPOCH}')
+
     def before_val_epoch(self, runner: Runner) -> None:
         """Listen to the head."""
-        if getattr(runner.val_dataloader.sampler, 'shuffle', False):
-            raise ConfigError('PredictionsHook: val_dataloader.sampler.shuffle is True, but predictions of several '
-                              'models are compared sample by sample. Set it to False.')
+        sampler, name = runner.val_dataloader.sampler, 'val_dataloader.sampler'
+        while sampler is not None:
+            if getattr(sampler, 'shuffle', False):
+                raise ConfigError(f'PredictionsHook: {name}.shuffle is True, but predictions of several models are '
+                                  'compared sample by sample. Set it to False.')
+            sampler, name = getattr(sampler, 'sampler', None), f'{name}.sampler'
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         classifier = getattr(model, 'student', model)
         self._rows = []
@@ -77,8 +88,8 @@ def write_array(path: Path, array: np.ndarray) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def read_epochs(work_dir: Path) -> dict[int, np.ndarray]:
-    """Log-probabilities (N, C) by epoch, of a run that had the hook.
+def epoch_files(work_dir: Path) -> dict[int, Path]:
+    """The files of log-probabilities (N, C) by epoch, in their order, of a run that had the hook.
 
     Raises:
         RunError: there are none.
@@ -87,7 +98,7 @@ def read_epochs(work_dir: Path) -> dict[int, np.ndarray]:
     if not files:
         raise RunError(f'{work_dir} holds no log-probabilities, though its run is finished. Move the folder away and '
                        'train again.')
-    return {epoch: np.load(files[epoch], allow_pickle=False) for epoch in sorted(files)}
+    return dict(sorted(files.items()))
 
 
 def read_target(work_dir: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -40,11 +40,13 @@ def tables(plan: Plan, findings: Sequence[Finding]) -> list[str]:
         cells.append([finding.method, *(_cell(finding.last[quantity], finding.over_samples[quantity])
                                         for quantity in QUANTITIES), '{:.2f} ± {:.2f}'.format(*finding.accuracy)])
     one = findings[0]
+    split = [finding for finding in findings if finding.within is not None]
     known = one.irreducible is not None
     paragraphs = [aligned_table(cells), (
         f'Nats per test sample, the last epoch, M = {one.models} models on disjoint parts, N = {one.samples} test '
-        f'samples. In brackets: 95 % bootstrap over the test samples. Variance times M/(M−1); bias is error less '
-        f'variance. Top-1: mean ± standard deviation over the models.'
+        f'samples. In brackets: 95 % bootstrap over the test samples. Variance times M/(M−1)'
+        + (', where students share several teachers the sum of the parts below' if split else '')
+        + '; bias is error less variance. Top-1: mean ± standard deviation over the models.'
         + (f' Error and bias are against the true posterior; its entropy, {one.irreducible:.4f}, comes to the cross '
            'entropy with labels on top.' if known else ''))]
     compared = [finding for finding in findings if finding.difference]
@@ -58,13 +60,21 @@ def tables(plan: Plan, findings: Sequence[Finding]) -> list[str]:
         over = 'over the test samples; over the models' if one.over_models else \
             f'over the test samples; fewer than {MIN_MODELS} models are not resampled'
         paragraphs += [aligned_table(cells), f'In brackets: 95 % bootstrap, paired, {over}.']
-    split = [finding for finding in findings if finding.within is not None]
     if split:
-        cells = [['variance', 'between data sets', 'between teachers']]
-        cells += [[finding.method, f'{finding.within:.4f}', f'{finding.between:.4f}'] for finding in split]
-        paragraphs += [aligned_table(cells), f'{plan.teachers} teachers, {plan.models // plan.teachers} students to '
-                       'each; initial weights and order count with the data sets.']
-    paragraphs += ['\n'.join(f'{finding.method}: {note}' for finding in findings for note in finding.notes),
+        cells = [['variance', 'between data sets', 'between teachers', 'sum']]
+        cells += [[finding.method, f'{finding.within:.4f}', f'{finding.between:.4f}',
+                   f'{finding.last["variance"]:.4f}'] for finding in split]
+        of_each = ' and '.join(str(len(range(teacher, plan.models, plan.teachers)))
+                               for teacher in range(plan.teachers))
+        paragraphs += [aligned_table(cells), (
+            f'{plan.teachers} teachers of {of_each} students; initial weights and order count with the data sets. '
+            f'{plan.teachers} teachers tell the part between them roughly: it may come out below zero, and the '
+            'intervals do not hold what other teachers would change.')]
+    of_note: dict[str, list[str]] = {}
+    for finding in findings:
+        for note in finding.notes:
+            of_note.setdefault(note, []).append(finding.method)
+    paragraphs += ['\n'.join(f'{"; ".join(methods)}: {note}' for note, methods in of_note.items()),
                    '\n'.join(sorted({machine for finding in findings for machine in finding.machines}))]
     return [paragraph for paragraph in paragraphs if paragraph]
 

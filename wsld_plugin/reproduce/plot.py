@@ -1,19 +1,15 @@
 """Pictures of results over seeds."""
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-from wsld_plugin.engine.atomic import write_atomically
-
-from .report import Line, Score
-
-matplotlib.use('Agg')
 from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
+
+from wsld_plugin.engine.figure import save_figure
+
+from .report import Line, Score
 
 
 def plot_lines(path: str | Path, lines: Sequence[Line], title: str, report: str = 'last') -> None:
@@ -45,10 +41,7 @@ def plot_lines(path: str | Path, lines: Sequence[Line], title: str, report: str 
         axes.grid(axis='x', alpha=.25)
     panels[-1, 0].set_xlabel(f'test accuracy of the {report} epoch, %: seeds, mean ± standard deviation'
                              + (' (diamond: published)' if any(line.published for line in lines) else ''))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=140)
-    pyplot.close(figure)
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path)
 
 
 def _draw(axes: pyplot.Axes, position: int, ours: Score | None, published: float | None) -> None:

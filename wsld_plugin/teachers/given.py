@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from wsld_plugin.errors import ConfigError
+from wsld_plugin.errors import ConfigError, did_you_mean
 from wsld_plugin.losses.checks import check_target
 from wsld_plugin.registry import MODELS
 
@@ -42,7 +42,7 @@ class GivenTeacher(BaseModel):
     tensor([[-0.6931, -9.2103, -0.6931]])
     """
 
-    reads_labels = True
+    reads_labels = True  # what came with the sample: there is nothing to validate
     sees_images = False
     no_checkpoint = 'a GivenTeacher has no weights'
 
@@ -68,20 +68,26 @@ class GivenTeacher(BaseModel):
             mode: ``'tensor'``.
 
         Raises:
-            ValueError, TypeError: samples without the field, mixed ones, or a field that is no distribution over C
+            ConfigError, TypeError: samples without the field, mixed ones, or a field that is no distribution over C
                 classes.
             NotImplementedError: another mode.
         """
         if mode != 'tensor':
             raise NotImplementedError(f"mode={mode!r}: a GivenTeacher gives its soft labels with mode='tensor' and "
                                       'nothing else; it predicts nothing and learns nothing.')
-        if not data_samples or not all(self.field in sample for sample in data_samples):
-            raise ValueError('A GivenTeacher was given '
-                             + (f'data samples without {self.field!r}' if data_samples else 'no data samples')
-                             + ': a data set such as wsld_plugin.PartialLabels sets it.')
+        if not data_samples:
+            raise ConfigError('A GivenTeacher was given no data samples, which carry its soft labels.')
+        for sample in data_samples:
+            if self.field not in sample:
+                fields = sorted(sample.keys())
+                hint = did_you_mean(self.field, (name for name in fields if name != 'gt_label'))  # no distribution
+                raise ConfigError(f'A GivenTeacher was given data samples without {self.field!r}, with '
+                                  f'{", ".join(fields) or "no field"} alone.{hint} A data set such as '
+                                  "wsld_plugin.PartialLabels sets 'soft_label'; for a field of your own write "
+                                  'teacher=dict(field=…).')
         if 'gt_score' in data_samples[0]:
-            raise ValueError('A GivenTeacher was given samples with a gt_score, as Mixup and CutMix make them: it '
-                             'has no soft labels of mixed images. Take batch_augments out of the data preprocessor.')
+            raise ConfigError('A GivenTeacher was given samples with a gt_score, as Mixup and CutMix make them: it '
+                              'has no soft labels of mixed images. Take batch_augments out of the data preprocessor.')
         soft_label = torch.stack([sample.get(self.field) for sample in data_samples])
         return self.head(check_target(soft_label, len(inputs), self.head.num_classes))
 

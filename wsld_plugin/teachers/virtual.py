@@ -51,6 +51,7 @@ class VirtualTeacher(BaseModel):
     """
 
     reads_labels = True
+    made_from_labels = True  # of them alone: the soft labels tell nothing about an image
     sees_images = False
     no_checkpoint = 'a VirtualTeacher has no weights'
 

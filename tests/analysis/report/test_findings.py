@@ -17,7 +17,7 @@ def test_batches_do_not_matter():
     whole, parts = as_json(findings(batch=60)), as_json(findings(batch=7))
     for name in ('nll', 'ece', 'brier', 'temperature', 'accuracy'):
         assert parts[name] == pytest.approx(whole[name])
-    assert [each['index'] for each in parts['ambiguous']] == [each['index'] for each in whole['ambiguous']]
+    assert [each['index'] for each in parts['undecided']] == [each['index'] for each in whole['undecided']]
     assert [row['margin'] for row in parts['k']] == pytest.approx([row['margin'] for row in whole['k']])
 
 
@@ -30,10 +30,10 @@ def test_the_measures_are_those_of_all_samples():
     assert found.temperature_samples == 60
 
 
-def test_the_most_ambiguous_come_first_and_are_the_most_ambiguous():
+def test_the_samples_of_the_largest_entropy_are_kept_the_largest_first():
     logits, target = samples()
     entropy = torch.distributions.Categorical(logits=logits.double()).entropy()
-    found = findings(batch=9).ambiguous
+    found = findings(batch=9).undecided
     assert [each.index for each in found] == entropy.argsort(descending=True)[:12].tolist()
     first = found[0]
     assert (first.label, first.entropy) == (int(target[first.index]), pytest.approx(float(entropy.max())))
@@ -78,6 +78,19 @@ def test_soft_labels_that_are_not_finite_are_named_with_their_place():
     logits[20] = float('nan')
     with pytest.raises(RunError, match=r'the 16 images from 16 on: 1 of 16 samples .* at 4 of the batch'):
         findings(logits=logits)
+
+
+def test_images_of_one_class_are_refused_with_how_many_there_are():
+    logits = samples(n=20)[0]
+    with pytest.raises(RunError, match=r'all 20 samples have the label 4, 1 of 10 classes.* another split'):
+        measure([(logits, torch.full((20,), 4), list(range(20)))], list('0123456789'), 20)
+
+
+def test_the_companion_of_each_k_is_written_by_name_and_none_above_100_classes():
+    found = findings()
+    for row, pair in zip(as_json(found)['k'], found.biased.companions, strict=True):
+        assert row['companion'] == dict(label=f'class {pair.label}', wrong=f'class {pair.wrong}', share=pair.share)
+    assert {row['companion'] for row in as_json(findings(n=101, c=101, max_k=3))['k']} == {None}
 
 
 def test_a_k_that_there_is_not_is_refused_before_any_soft_label():

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from soft_label_pages import Page, findings
 
@@ -79,6 +80,12 @@ def test_the_numbers_are_those_found():
     assert f'{found.calibration.ece:.4f}' in text
     assert f'{found.biased.unreliability[0]:.3f} (' in text
     assert 'A verdict.' in text
+    label, wrong, share = found.biased.companions[found.biased.best_k - 1]
+    assert (f'class {wrong} is among the {found.biased.best_k} largest for {share:.1%} of the 6 images of class '
+            f'{label}.') in text
+    right = Page(built(findings(logits=5.0 * torch.eye(10).repeat(6, 1)))).text()
+    assert 'No image has a wrong class among its 1 largest.' in right
+    assert 'accompanies' not in Page(built(findings(n=101, c=101, max_k=3))).text()
 
 
 def test_an_image_comes_back_from_its_address():

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 from caches import cached_cfg, live_cfg, prepared, teacher_file
-from factories import build, classifier, digits_classifier, digits_distillation, run_cfg
-from mmengine.registry import MODELS, DefaultScope
+from factories import build, classifier, digits_classifier, digits_distillation, distiller, run_cfg
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 from wsld_plugin.analysis.report.subject import find_subject
 from wsld_plugin.datasets import Digits
+from wsld_plugin.datasets.weak import PartialLabels
 from wsld_plugin.errors import CheckpointError, ConfigError, RunError
 from wsld_plugin.models.checkpoint import load_classifier
+from wsld_plugin.teachers.given import GivenTeacher
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ def test_a_classifier_gives_its_own_logits_on_the_test_images(tmp_path):
     assert target.tolist() == list(Digits(split='test', num_samples=20).get_gt_labels())
     assert places == list(range(20))
     assert subject.classes == list('0123456789')
-    assert not subject.reads_labels
+    assert not subject.made_from_labels
     assert subject.notes == []
 
 
@@ -76,7 +78,7 @@ def test_a_cached_teacher_is_its_network_and_without_one_its_cache(tmp_path):
     cfg.model.teacher.update(model=None, checkpoint=None)
     alone = dumped(cfg, tmp_path / 'alone.py')
     subject = find_subject(alone, split='train')
-    assert not subject.reads_labels
+    assert not subject.made_from_labels
     torch.testing.assert_close(everything(subject)[0].softmax(1), network.softmax(1), rtol=0, atol=2e-3)
     with pytest.raises(ConfigError, match='--split train'):
         find_subject(alone)
@@ -86,16 +88,83 @@ def test_a_cached_teacher_is_its_network_and_without_one_its_cache(tmp_path):
         find_subject(alone, split='train', options={'train_dataloader.dataset.dataset.num_samples': 30})
 
 
-def test_a_virtual_teacher_reads_labels(tmp_path):
+def test_a_virtual_teachers_soft_labels_are_made_from_the_labels(tmp_path):
     cfg = run_cfg(tmp_path / 'run', digits_distillation(
         teacher=dict(type='wsld_plugin.VirtualTeacher', num_classes=10, correct_prob=0.9)))
     config = dumped(cfg, tmp_path / 'virtual.py')
     subject = find_subject(config)
     logits, target, _ = everything(subject)
-    assert subject.reads_labels
+    assert subject.made_from_labels
     torch.testing.assert_close(logits.softmax(1).gather(1, target[:, None]), torch.full((20, 1), 0.9))
     with pytest.raises(ConfigError, match='leave it out'):
         find_subject(config, 'a.pth')
+
+
+@DATASETS.register_module(force=True)
+class LabelledSets(PartialLabels):
+    """Candidate sets beside the labels."""
+
+    def relabel(self, sample, index):
+        label = sample.gt_label
+        super().relabel(sample, index)
+        sample.set_gt_label(label)
+
+
+def given_cfg(tmp_path, name, dataset):
+    """A config whose soft labels come with the training images."""
+    cfg = run_cfg(tmp_path / 'run', digits_distillation(
+        teacher=dict(type='wsld_plugin.GivenTeacher', num_classes=10), hard_weight=0.0,
+        distiller=distiller(dict(type='wsld_plugin.KD'))))
+    cfg.train_dataloader.dataset = dict(**dataset, dataset=cfg.train_dataloader.dataset)
+    return dumped(cfg, tmp_path / name)
+
+
+def test_soft_labels_that_were_given_are_measured_and_not_taken_for_label_smoothing(tmp_path):
+    settings = dict(unreliability=0.2, ambiguity=0.3)
+    config = given_cfg(tmp_path, 'sets.py', dict(type='LabelledSets', **settings))
+    subject = find_subject(config, split='train')
+    logits, target, _ = everything(subject)
+    assert not subject.made_from_labels
+    sets = PartialLabels(Digits(num_samples=40), **settings)
+    assert ((logits > -5).numpy() == sets.candidates).all()
+    assert target.tolist() == sets.given_labels.tolist()
+    with pytest.raises(ConfigError, match=r"the first image of Digits: .* without 'soft_label'"):
+        find_subject(config)
+
+
+def test_hidden_labels_are_refused_with_how_many_before_the_teacher_runs(tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError('ran')
+    monkeypatch.setattr(GivenTeacher, 'forward', never)
+    config = given_cfg(tmp_path, 'partial.py', dict(type='wsld_plugin.PartialLabels'))
+    with pytest.raises(ConfigError, match=r'of PartialLabels: 20 of 20 labels are hidden or missing \(-100\).*Take '
+                                          'labelled images'):
+        find_subject(config, split='train')
+
+
+def test_labels_that_are_hidden_later_are_refused_with_their_place(tmp_path, monkeypatch):
+    config, weights = plain(tmp_path)
+    subject = find_subject(config, weights, options={'test_dataloader.batch_size': 8})
+    whole = type(subject.dataset).__getitem__
+
+    def hidden(self, key):
+        data = whole(self, key)
+        if key.index >= 17:
+            data['data_samples'].set_gt_label(-100)
+        return data
+    monkeypatch.setattr(type(subject.dataset), '__getitem__', hidden)
+    with pytest.raises(RunError, match='images from 16 on: 3 of 4 labels are hidden'):
+        list(subject.batches())
+
+
+def test_a_part_that_is_made_from_the_labels_is_told(tmp_path):
+    members = [dict(model=digits_classifier(8), checkpoint=str(teacher_file(tmp_path / 'one.pth'))),
+               dict(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=10), checkpoint=False)]
+    cfg = run_cfg(tmp_path / 'run', digits_distillation(
+        teacher=dict(type='wsld_plugin.EnsembleTeacher', members=members)))
+    subject = find_subject(dumped(cfg, tmp_path / 'ensemble.py'))
+    assert not subject.made_from_labels
+    assert subject.notes[0].startswith('A part of this teacher makes its soft labels from the labels')
 
 
 def test_an_ensemble_gives_the_average_of_its_members(tmp_path):
@@ -156,7 +225,7 @@ def test_classes_in_another_order_are_refused(tmp_path):
     config, weights = plain(tmp_path)
     torch.save(dict(state_dict=torch.load(weights), meta=dict(dataset_meta=dict(classes=tuple('0213456789')))),
                tmp_path / 'other.pth')
-    with pytest.raises(ConfigError, match=r"in another order.*from class 1 on \(\['2'\] and \['1'\]\)"):
+    with pytest.raises(ConfigError, match=r"in another order.*from class 1 on \(\['2'\] and \['1'\]\).*class_map"):
         find_subject(config, str(tmp_path / 'other.pth'))
 
 
@@ -186,7 +255,7 @@ def test_settings_that_make_no_sense_are_refused(tmp_path):
         find_subject(config, str(tmp_path / 'not.pth'))
     config, _ = plain(tmp_path, test_dataloader=None, test_evaluator=None, test_cfg=None, val_dataloader=None,
                       val_evaluator=None, val_cfg=None)
-    with pytest.raises(ConfigError, match=r'no test_dataloader.*--split train'):
+    with pytest.raises(ConfigError, match=r'no test_dataloader.*Take --split train'):
         find_subject(config, weights)
 
 

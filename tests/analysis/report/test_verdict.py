@@ -45,8 +45,8 @@ def test_what_may_be_chance_is_not_promised():
 
 def test_soft_labels_made_from_labels_promise_nothing_about_images():
     found = findings(skill=9.0)
-    assert 'label smoothing' in verdict(found, reads_labels=True)
-    assert notes(found, reads_labels=True) == []
+    assert 'label smoothing' in verdict(found, made_from_labels=True)
+    assert notes(found, made_from_labels=True) == []
 
 
 def test_a_wrong_first_choice_is_told():
@@ -58,6 +58,15 @@ def test_a_wrong_first_choice_is_told():
     assert found.biased.best_k == 2
     assert 'its 2 largest miss the right class for Δ = 0.0%' in verdict(found)
     assert notes(found)[0].startswith('Its first choice misleads more than its first 2')
+
+
+def test_a_wrong_class_that_comes_with_every_image_of_a_right_one_is_told():
+    drawn, target = samples(n=200, skill=20.0)
+    beside = 40 * torch.nn.functional.one_hot(torch.where(target == 3, 7, target), 10)
+    found = findings(n=200, logits=drawn + beside)
+    assert found.biased.best_k == 1
+    assert notes(found)[0].startswith('Of the 20 images of class 3, class 7 is among the 1 largest at least as often')
+    assert not any('apart' in note for note in notes(findings(n=200, skill=20.0)))
 
 
 def test_confidence_is_told_in_its_direction():

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsld_plugin.analysis.biased import BiasedLabels, BiasedLabelStatistics, check_max_k
+from wsld_plugin.analysis.biased import BiasedLabels, BiasedLabelStatistics, Companion, check_max_k
 from wsld_plugin.analysis.calibration import TEMPERATURES, Calibration, CalibrationStatistics, best_temperature
-from wsld_plugin.analysis.confusion import Confused, ConfusionStatistics, ambiguity_of
+from wsld_plugin.analysis.confusion import Confused, ConfusionStatistics, entropy_of
 from wsld_plugin.errors import RunError
 
 Batch = tuple[Tensor, Tensor, Sequence[int]]
@@ -26,7 +26,7 @@ REPLICATES = 200  # of the bootstrap
 
 
 @dataclass(frozen=True)
-class Ambiguous:
+class Undecided:
     """A sample that the teacher cannot decide on: its place, label, entropy, and largest (class, probability)."""
 
     index: int
@@ -43,7 +43,7 @@ class Findings:
         biased, calibration, confused: see their classes.
         temperature: of the smallest NLL, None where there is none; ``temperature_nll`` its NLL;
             ``temperature_samples`` how many samples it was found on.
-        ambiguous: the samples of the largest entropy, the largest first.
+        undecided: the samples of the largest entropy, the largest first.
     """
 
     classes: list[str]
@@ -53,7 +53,7 @@ class Findings:
     temperature: float | None
     temperature_nll: float
     temperature_samples: int
-    ambiguous: list[Ambiguous]
+    undecided: list[Undecided]
 
     @property
     def temperature_at_end(self) -> bool:
@@ -72,7 +72,8 @@ def measure(batches: Iterable[Batch], classes: Sequence[str], num_samples: int, 
         max_k: the largest k; None: C, but at most 100.
 
     Raises:
-        ConfigError: ``max_k``. RunError: logits that cannot be measured, with the place where.
+        ConfigError: ``max_k``. RunError: logits that cannot be measured, with the place where; samples of
+            one class.
     """
     count = len(classes)
     check_max_k(max_k, count)
@@ -80,7 +81,7 @@ def measure(batches: Iterable[Batch], classes: Sequence[str], num_samples: int, 
     calibration, confusion = CalibrationStatistics(count), ConfusionStatistics(count)
     every, place = max(math.ceil(num_samples / _KEPT), 1), 0
     kept: list[tuple[Tensor, Tensor]] = []
-    ambiguous: list[Ambiguous] = []
+    undecided: list[Undecided] = []
     for logits, target, indices in batches:
         logits, target = logits.detach(), target.to(logits.device)
         try:
@@ -91,12 +92,16 @@ def measure(batches: Iterable[Batch], classes: Sequence[str], num_samples: int, 
             raise RunError(f'soft labels of the {len(logits)} images from {indices[0]} on: {error}') from error
         rows = slice(-place % every, None, every)
         kept.append((logits[rows].cpu(), target[rows].cpu()))
-        ambiguous = _most_ambiguous([*ambiguous, *_candidates(logits, target, indices)])
+        undecided = _most_undecided([*undecided, *_candidates(logits, target, indices)])
         place += len(logits)
     chosen, labels = (torch.cat(parts) for parts in zip(*kept, strict=True))
     temperature, nll = _temperature(chosen, labels)
-    return Findings(list(classes), biased.result(), calibration.result(), confusion.most_confused(_PAIRS),
-                    temperature, nll, len(chosen), ambiguous)
+    try:
+        found = biased.result()
+    except ValueError as error:
+        raise RunError(f'{error} Take images of more classes: another split, or no --max-samples.') from error
+    return Findings(list(classes), found, calibration.result(), confusion.most_confused(_PAIRS),
+                    temperature, nll, len(chosen), undecided)
 
 
 def _temperature(logits: Tensor, target: Tensor) -> tuple[float | None, float]:
@@ -105,15 +110,15 @@ def _temperature(logits: Tensor, target: Tensor) -> tuple[float | None, float]:
     return best_temperature(logits, target)
 
 
-def _candidates(logits: Tensor, target: Tensor, indices: Sequence[int]) -> list[Ambiguous]:
-    entropy = ambiguity_of(logits)
+def _candidates(logits: Tensor, target: Tensor, indices: Sequence[int]) -> list[Undecided]:
+    entropy = entropy_of(logits)
     rows = entropy.topk(min(_SHOWN, len(entropy))).indices
     top = logits[rows].double().softmax(1).topk(min(_LABELS, logits.shape[1]))
-    return [Ambiguous(indices[row], int(target[row]), float(entropy[row]), list(zip(names, values, strict=True)))
+    return [Undecided(indices[row], int(target[row]), float(entropy[row]), list(zip(names, values, strict=True)))
             for row, names, values in zip(rows.tolist(), top.indices.tolist(), top.values.tolist(), strict=True)]
 
 
-def _most_ambiguous(samples: list[Ambiguous]) -> list[Ambiguous]:
+def _most_undecided(samples: list[Undecided]) -> list[Undecided]:
     return sorted(samples, key=lambda sample: (-sample.entropy, sample.index))[:_SHOWN]
 
 
@@ -129,6 +134,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
         best_k=biased.best_k,
         k=[dict(k=k, unreliability=biased.unreliability[k - 1], ambiguity=biased.ambiguity[k - 1],
                 ambiguous_class=names[biased.ambiguous_class[k - 1]], margin=biased.margin[k - 1],
+                companion=_companion(biased.companions[k - 1], names) if biased.companions else None,
                 intervals={name: ends[:, k - 1] for name, ends in biased.intervals.items()}) for k in ks],
         reliability=[dict(zip(('samples', 'confidence', 'accuracy'), row, strict=True)) for row in calibration.bins],
         entropy_counts=calibration.entropy_counts,
@@ -136,9 +142,13 @@ def as_json(findings: Findings) -> dict[str, Any]:
                  for name, row in zip(names, calibration.by_class, strict=True)],
         confused=[{**pair._asdict(), 'label': names[pair.label], 'taken_for': names[pair.taken_for]}
                   for pair in findings.confused],
-        ambiguous=[dict(index=each.index, label=names[each.label], entropy=each.entropy,
+        undecided=[dict(index=each.index, label=names[each.label], entropy=each.entropy,
                         top=[dict(name=names[c], probability=p) for c, p in each.top])
-                   for each in findings.ambiguous]))
+                   for each in findings.undecided]))
+
+
+def _companion(pair: Companion, names: Sequence[str]) -> dict[str, Any]:
+    return dict(label=names[pair.label], wrong=names[pair.wrong], share=pair.share)
 
 
 def _plain(value: Any) -> Any:

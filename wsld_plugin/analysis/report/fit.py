@@ -9,15 +9,19 @@ from wsld_plugin.soft_labels.source import Source
 
 
 def check_classes(dataset: KeyedDataset, source: Source, key: SampleKey) -> list[str]:
-    """The names of the classes, from the data set; the first image is looked at.
+    """The names of the classes, from the data set; the teacher runs on one image.
+
+    Args:
+        dataset, source: the images, and what gives their soft labels.
+        key: of the image.
 
     Raises:
-        ConfigError: it has no label, or the teacher has other classes.
+        ConfigError: a teacher that cannot use these images, or one with other classes.
     """
-    if 'gt_label' not in dataset[key]['data_samples']:
-        raise ConfigError(f'the data set {type(dataset.dataset).__name__} has no labels: whether a soft label is '
-                          'right cannot be told. Take a split with labels.')
-    logits, target = next(source([key]))
+    try:
+        logits, target = next(source([key]))
+    except ValueError as error:
+        raise ConfigError(f'the first image of {type(dataset.dataset).__name__}: {error}') from error
     count = logits.shape[1]
     names = list(map(str, (getattr(dataset, 'metainfo', None) or {}).get('classes') or range(count)))
     if len(names) != count or int(target) >= count:
@@ -40,4 +44,5 @@ def check_trained_on(checkpoint: str, classes: list[str]) -> None:
         place = next((i for i, (a, b) in enumerate(zip(trained, classes, strict=False)) if a != b), len(classes))
         raise ConfigError(f'{checkpoint} was trained on {len(trained)} other classes, or in another order, than the '
                           f'{len(classes)} of the data set; they differ from class {place} on '
-                          f'({trained[place:place + 1]} and {classes[place:place + 1]}).')
+                          f'({trained[place:place + 1]} and {classes[place:place + 1]}). Take the data that it was '
+                          'trained on, or give a distillation config with a class_map.')

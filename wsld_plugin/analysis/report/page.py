@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .charts import entropies, misleading, reliability
-from .findings import Ambiguous, Findings
+from .findings import Findings, Undecided
 from .html import figure, key, section, side_by_side, small, table
 from .images import data_uri
 from .style import CSS
@@ -68,7 +68,21 @@ def _bias(findings: Findings) -> str:
     return section('How far they mislead', side_by_side(
         figure(misleading(found), caption),
         '<div>' + table(('k', 'Δ', 'γ', 'θ, nats', 'γ of'), rows, 'Unreliability and ambiguity for each k',
-                        words=(4, )) + '</div>'))
+                        words=(4, )) + _companion(findings) + '</div>'))
+
+
+def _companion(findings: Findings) -> str:
+    found, names = findings.biased, findings.classes
+    if not found.companions:
+        return ''
+    k = found.best_k or 1
+    label, wrong, share = found.companions[k - 1]
+    if not share:
+        return small(f'No image has a wrong class among its {k} largest.')
+    images = findings.calibration.by_class[label, 0]
+    return small(f'The wrong class that accompanies one right class most often: {names[wrong]} is among the {k} '
+                 f'largest for {share:.1%} of the {images:,.0f} images of {names[label]}. γ, taken over all other '
+                 'classes, does not see it.')
 
 
 def _calibration(findings: Findings) -> str:
@@ -95,13 +109,13 @@ def _calibration(findings: Findings) -> str:
 
 
 def _images(findings: Findings, image: Callable[[int], np.ndarray]) -> str:
-    cards = ''.join(_card(sample, findings.classes, image(sample.index)) for sample in findings.ambiguous)
+    cards = ''.join(_card(sample, findings.classes, image(sample.index)) for sample in findings.undecided)
     return section('What it cannot decide on',
                    small('The images of the largest entropy, with their largest soft labels; the label is green.'),
                    f'<div class="cards">{cards}</div>')
 
 
-def _card(sample: Ambiguous, names: Sequence[str], image: np.ndarray) -> str:
+def _card(sample: Undecided, names: Sequence[str], image: np.ndarray) -> str:
     label = escape(names[sample.label])
     rows = ''.join(f'<li{" class=right" if c == sample.label else ""}><span>{escape(names[c])}</span>'
                    f'<span>{p:.3f}</span><i style="width:{100 * p:.1f}%"></i></li>' for c, p in sample.top)

@@ -7,12 +7,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from wsld_plugin.config.check import check_config
-from wsld_plugin.config.data import check_data
 from wsld_plugin.config.load import load_config
 from wsld_plugin.datasets import KeyedDataset, SampleKey
 from wsld_plugin.errors import ConfigError, RunError, check_choice
@@ -20,9 +18,9 @@ from wsld_plugin.models.export import is_distillation
 from wsld_plugin.soft_labels.source import Source
 
 from .fit import check_classes, check_trained_on
+from .labels import check_labels, check_not_hidden
+from .split import SPLITS, build_dataset, find_loader, spread
 from .teacher import find_teacher
-
-SPLITS = ('train', 'test')
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Subject:
 
     Attributes:
         teacher: a few words that name it.
-        reads_labels: whether its soft labels are made from the labels.
+        made_from_labels: whether its soft labels are made from the labels alone.
         classes: names of the C classes.
         keys: of the samples.
         about: settings, for the report.
@@ -41,7 +39,7 @@ class Subject:
     """
 
     teacher: str
-    reads_labels: bool
+    made_from_labels: bool
     classes: list[str]
     keys: list[SampleKey]
     about: dict[str, Any]
@@ -54,13 +52,14 @@ class Subject:
         """Logits (n, C), labels (n,) and places in the data set, batch after batch.
 
         Raises:
-            RunError: a sample that has not one class as label.
+            RunError: a sample that has not one class as label, or a hidden one.
         """
         place = 0
         batches = self.source(self.keys)
         while True:
             try:
                 logits, target = next(batches)
+                check_not_hidden(target)
             except StopIteration:
                 return
             except ValueError as error:
@@ -96,26 +95,32 @@ def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'te
 
     Raises:
         ConfigError: a setting, the data or the classes do not fit. CheckpointError, FileNotFoundError: the weights
-            cannot be had. All of them before more than one image is looked at.
+            cannot be had. All of them before the teacher runs on more than one image.
     """
     check_choice('split', split, SPLITS)
     if max_samples is not None and max_samples < 1:
         raise ConfigError(f'max_samples={max_samples}: there would be no images; expected 1 or more.')
     cfg = load_config(config, options)
     check_config(cfg)
-    loader = _loader(cfg, split)
-    check_data(cfg)
+    if not isinstance(cfg.get('model'), Mapping):
+        raise ConfigError(f'{config} has no model, so there is no teacher to look at: give the config of a '
+                          'classifier, or of a distillation.')
+    loader = find_loader(cfg, split)
     distilled, teacher_bn = is_distillation(cfg), cfg.model.get('teacher_bn', 'eval')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
-        dataset = _keyed(loader['dataset'])
+        dataset = build_dataset(loader['dataset'])
         teacher = find_teacher(cfg, config, checkpoint, split, dataset)
-        indices = _spread(len(dataset), max_samples)
-        keys = [SampleKey(teacher.seed, 0, index) for index in indices]
+        keys = [SampleKey(teacher.seed, 0, index) for index in spread(len(dataset), max_samples)]
+        check_labels(dataset, keys, loader['batch_size'])
         source = Source(dataset, loader, teacher.preprocessor, cast(Any, teacher.module), device)
         classes = check_classes(dataset, source, keys[0])
     if not distilled:
         check_trained_on(teacher.about['checkpoint'], classes)
+    made_from_labels = bool(getattr(teacher.network, 'made_from_labels', False))
     notes = []
+    if not made_from_labels and any(getattr(part, 'made_from_labels', False) for part in teacher.network.modules()):
+        notes.append('A part of this teacher makes its soft labels from the labels: all looks better than what it '
+                     'tells about images.')
     if teacher_bn != 'eval':
         notes.append(f"The config's teacher_bn={teacher_bn!r} is not looked at: here BatchNorm is in eval mode.")
     if split == 'train':
@@ -125,30 +130,8 @@ def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'te
         notes.append(f'{len(keys):,} of {len(dataset):,} images were looked at; {len(dataset) - len(keys):,} were '
                      'left out (--max-samples).')
     about = dict(config=config, split=split, **teacher.about, device=str(device), batch_size=loader['batch_size'])
-    return Subject(_name(teacher.network), bool(getattr(teacher.network, 'reads_labels', False))
-                   and 'cache' not in teacher.about, classes, keys, about, notes, dataset, source,
+    return Subject(_name(teacher.network), made_from_labels, classes, keys, about, notes, dataset, source,
                    _is_rgb(dataset, teacher.preprocessor_cfg, keys[0]))
-
-
-def _loader(cfg: Config, split: str) -> Mapping[str, Any]:
-    loader = cfg.get(f'{split}_dataloader') or (cfg.get('val_dataloader') if split == 'test' else None)
-    if not isinstance(loader, Mapping):
-        raise ConfigError(f'{cfg.filename} has no {split}_dataloader: there are no images to look at. Take '
-                          f"--split {'train' if split == 'test' else 'test'}, or add one.")
-    return loader
-
-
-def _keyed(cfg: Any) -> KeyedDataset:
-    dataset = DATASETS.build(dict(cfg))
-    dataset = dataset if isinstance(dataset, KeyedDataset) else KeyedDataset(dataset)
-    if not len(dataset):
-        raise ConfigError(f'the data set {type(dataset.dataset).__name__} has no images.')
-    return dataset
-
-
-def _spread(size: int, most: int | None) -> list[int]:
-    """Places in equal distances: data sets are often sorted by class."""
-    return np.linspace(0, size - 1, min(most or size, size)).round().astype(int).tolist()
 
 
 def _is_rgb(dataset: Any, preprocessor: Mapping[str, Any], key: SampleKey) -> bool:

@@ -11,16 +11,16 @@ _CLEAR = 0.5
 _CERTAIN = 0.99
 
 
-def verdict(findings: Findings, reads_labels: bool = False) -> str:
+def verdict(findings: Findings, made_from_labels: bool = False) -> str:
     """One sentence that says what the soft labels predict for a student.
 
     Only what the condition Δ + γ < 1 says is said: whether the right classes can be learned from soft labels alone.
 
     Args:
         findings: of a teacher.
-        reads_labels: whether it makes its soft labels from the labels.
+        made_from_labels: whether it makes its soft labels from the labels alone, as a `VirtualTeacher` does.
     """
-    if reads_labels:
+    if made_from_labels:
         return ('A student learns from these soft labels what label smoothing teaches: they are made from the labels '
                 'and tell nothing about an image.')
     biased = findings.biased
@@ -35,13 +35,15 @@ def verdict(findings: Findings, reads_labels: bool = False) -> str:
     return f'A student {how} the right classes from these soft labels alone{slowly}: {which}.'
 
 
-def notes(findings: Findings, reads_labels: bool = False) -> list[str]:
+def notes(findings: Findings, made_from_labels: bool = False) -> list[str]:
     """What else a reader should know: one sentence each, the most important first."""
     calibration, classes = findings.calibration, len(findings.classes)
-    if reads_labels:
+    if made_from_labels:
         return []
     said = []
     k = findings.biased.best_k
+    if k is not None and findings.biased.companions:
+        said += _companion(findings, k)
     if k is not None and k > 1:
         said.append(f'Its first choice misleads more than its first {k} together: weigh the soft labels low beside '
                     'hard ones, and take a high temperature.')
@@ -60,6 +62,18 @@ def notes(findings: Findings, reads_labels: bool = False) -> list[str]:
     if calibration.num_samples < 10 * classes:
         said.append(f'{calibration.num_samples:,} images are few for {classes} classes: mind the intervals.')
     return said
+
+
+def _companion(findings: Findings, k: int) -> list[str]:
+    """Whether a wrong class comes with a right one at least as often as the right one itself."""
+    found, names = findings.biased, findings.classes
+    label, wrong, share = found.companions[k - 1]
+    if share < 1 - found.unreliability_by_class[label, k - 1] - 1e-9:
+        return []
+    images = findings.calibration.by_class[label, 0]
+    return [f'Of the {images:,.0f} images of {names[label]}, {names[wrong]} is among the {k} largest at least as '
+            f'often as {names[label]}: from these soft labels alone a student may not learn to tell them apart, '
+            'whatever Δ and γ say.']
 
 
 def _may_be_chance(findings: Findings, k: int) -> bool:

@@ -37,6 +37,19 @@ def test_the_curves_are_those_of_the_runs_and_a_share_stands_at_the_right_edge_o
     pyplot.close(kept[0])
 
 
+def test_runs_of_one_temperature_are_seeds_in_one_folder_and_told_apart_in_several(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(pyplot, 'close', kept.append)
+    runs = [run(tmp_path / name, tau) for name, tau in (('kd/seed0', 4.0), ('kd/seed1', 4.0), ('smooth/seed0', 4.0),
+                                                        ('low/seed0', 1.0))]
+    plot_runs(tmp_path / 'picture.png', runs)
+    monkeypatch.undo()
+    at_label = kept[0].axes[0]
+    assert at_label.get_legend_handles_labels()[1] == ['τ = 1', 'τ = 4, kd', 'τ = 4, smooth']
+    assert len(at_label.lines) == 4 + 3  # the runs and the means
+    pyplot.close(kept[0])
+
+
 def test_runs_of_other_lengths_are_refused_by_name(tmp_path):
     runs = [run(tmp_path / 'a', epochs=3), run(tmp_path / 'b', epochs=2)]
     with pytest.raises(ConfigError, match=r'b has 2 epochs and .*a 3'):

@@ -17,7 +17,8 @@ from .writable import check_writable
 def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
     """Draw the fraction of regularization samples over the epochs, and the weights of the last, for each τ.
 
-    Runs of equal τ are taken for seeds: their mean is drawn, and each run's curve lightly.
+    Runs of equal τ in one folder, as ``tools/reproduce.py`` leaves them, are taken for seeds: their mean is drawn, and
+    each run's curve lightly. Where several folders have runs of one τ, the names of the folders tell them apart.
 
     Args:
         path: the PNG to write; missing folders are made.
@@ -32,7 +33,7 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
         such = path / 'soft_labels.png' if path.is_dir() else path.with_suffix('.png')
         raise ConfigError(f'--out {path}: the picture is a PNG. Give the name of a file, such as {such}.')
     check_writable(path.parent)
-    by_tau: dict[float, list[Epochs]] = {}
+    groups: dict[tuple[float, str], list[Epochs]] = {}
     numbers = None
     for run in runs:
         epochs = read_epochs(run)
@@ -40,14 +41,16 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
         if [epoch['epoch'] for epoch in epochs] != numbers:
             raise ConfigError(f'{run} has {len(epochs)} epochs and {runs[0]} {len(numbers)}: only runs of the same '
                               'length stand in one picture.')
-        by_tau.setdefault(epochs[0]['tau'], []).append(epochs)
+        groups.setdefault((epochs[0]['tau'], str(Path(run).resolve().parent)), []).append(epochs)
+    taus = [tau for tau, _ in groups]
     figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.4), layout='constrained')
-    for place, (tau, seeds) in enumerate(sorted(by_tau.items())):
-        style = dict(color=pyplot.get_cmap('viridis')(place / max(1, len(by_tau) - 0.7)))
+    for place, ((tau, folder), seeds) in enumerate(sorted(groups.items())):
+        style = dict(color=pyplot.get_cmap('viridis')(place / max(1, len(groups) - 0.7)))
+        name_of_group = f'τ = {tau:g}' + (f', {Path(folder).name}' if taus.count(tau) > 1 else '')
         for axis, name in zip(axes, ('regularization_label', 'regularization_row'), strict=False):
             values = np.array([[epoch[name] for epoch in epochs] for epochs in seeds])
             axis.plot(numbers, values.T, alpha=.2, linewidth=.6, **style)
-            axis.plot(numbers, values.mean(0), label=f'τ = {tau:g}', linewidth=1.5, **style)
+            axis.plot(numbers, values.mean(0), label=name_of_group, linewidth=1.5, **style)
         histograms = np.array([epochs[-1]['weight_histogram'] for epochs in seeds])
         shares = histograms.sum(0) / histograms.sum()
         axes[2].plot(np.linspace(0, 1, len(shares) + 1), np.cumsum([0, *shares]), linewidth=1.5, **style)

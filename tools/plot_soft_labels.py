@@ -9,7 +9,8 @@ import _arguments  # noqa: F401  (makes the package importable without an instal
 def parse_args(argv=None):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('runs', nargs='+', type=Path, metavar='RUN', help="a run's folder; those of equal τ in one folder are seeds")
+    parser.add_argument('runs', nargs='+', type=Path, metavar='RUN',
+                        help="a run's folder; those of equal τ in one folder are seeds")
     parser.add_argument('--out', type=Path, default=Path('soft_labels.png'), metavar='FILE.png',
                         help='the picture [%(default)s]')
     return parser.parse_args(argv)

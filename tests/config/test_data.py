@@ -1,5 +1,5 @@
 import pytest
-from factories import classifier
+from factories import classifier, digits_distillation
 from mmengine.config import Config
 from packs import CLASSES, arrays, make_pack
 
@@ -95,6 +95,60 @@ def test_a_missing_member_of_an_ensemble_names_the_nearest_file(root):
     for present in (str(root / 'resnet34.pth'), 'https://example.org/t.pth', False):
         cfg.model.teacher.members[1].checkpoint = present
         check_teacher(cfg)
+
+
+def test_every_missing_member_of_an_ensemble_names_the_command_that_trains_it(root):
+    members = [dict(model=dict(cfg_path=f'configs/baselines/resnet18-{width}_digits.py'),
+                    checkpoint=str(root / f'resnet18-{width}_digits/model_last.pth')) for width in ('w32', 'w16')]
+    cfg = Config(dict(model=dict(teacher_ckpt=False, teacher=dict(members=members))))
+    with pytest.raises(ConfigError, match=r'members\.0.* Train it: python tools/.*resnet18-w32_digits\.py$'):
+        check_teacher(cfg)
+    cfg.model.teacher.members[0].checkpoint = False
+    with pytest.raises(ConfigError, match=r'members\.1.* Train it: python tools/.*resnet18-w16_digits\.py$'):
+        check_teacher(cfg)
+
+
+def test_a_folder_is_no_teacher(root):
+    cfg = Config(dict(model=dict(teacher_ckpt=str(root))))
+    with pytest.raises(ConfigError, match=r'model\.teacher_ckpt=.* is a folder, expected a checkpoint'):
+        check_teacher(cfg)
+
+
+def measured(split, **wrapper):
+    """Digits behind a data set with weak labels, in one loader, within a wrapper and a list."""
+    weak = dict(**wrapper, dataset=dict(type='wsld_plugin.Digits'))
+    dataset = dict(type='wsld_plugin.KeyedDataset', dataset=dict(type='ConcatDataset', datasets=[weak]))
+    return Config({'model': classifier(10), f'{split}_cfg': {}, f'{split}_dataloader': dict(dataset=dataset)})
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+@pytest.mark.parametrize('kind', ['PartialLabels', 'FewLabels'])
+def test_hidden_labels_are_not_measured_on(split, kind):
+    with pytest.raises(ConfigError, match=f'^{split}_dataloader: {kind} hides labels.* Measure on labelled images'):
+        check_data(measured(split, type=f'wsld_plugin.{kind}'))
+    check_data(measured('train', type=f'wsld_plugin.{kind}'))
+    unused = measured(split, type=kind)
+    unused[f'{split}_cfg'] = None
+    check_data(unused)
+
+
+def test_weak_labels_that_are_all_there_may_be_measured_on():
+    check_data(measured('val', type='wsld_plugin.FewLabels', rest=False))
+    check_data(measured('val', type='wsld_plugin.NoisyLabels', rate=0.1))
+
+
+def learnt(model, kind='PartialLabels'):
+    inner = dict(type=kind, dataset=dict(type='Digits'))
+    return Config(dict(model=model, train_cfg={}, train_dataloader=dict(
+        dataset=dict(type='wsld_plugin.KeyedDataset', dataset=inner))))
+
+
+def test_a_loss_of_labels_that_are_all_hidden_is_refused():
+    for model in (digits_distillation(), digits_distillation(hard_weight=0.1), classifier(10)):
+        with pytest.raises(ConfigError, match=r'PartialLabels hides every label.*hard_weight=0\.0'):
+            check_data(learnt(model))
+        check_data(learnt(model, 'FewLabels'))
+    check_data(learnt(digits_distillation(hard_weight=0.0)))
 
 
 def packed(root, num_classes=10, **dataset):

@@ -95,6 +95,14 @@ def test_a_missing_base_names_who_asks_and_the_nearest(project, base, nearest):
     assert message.endswith(f'Did you mean {nearest!r}?')
 
 
+@pytest.mark.parametrize(('given', 'order'), [('epoch_9.pth', True), ('notes.txt', False), ('configs/none', False)])
+def test_a_file_that_is_no_config_is_refused_and_a_checkpoint_told_its_place(project, given, order):
+    (project / given).write_bytes(b'\x80')
+    message = refusal(given)
+    assert message.startswith(f'{given} is no config: a Python file is expected')
+    assert ('the config comes first, then the checkpoint' in message) == order
+
+
 def test_a_missing_base_of_a_base_names_the_base(project):
     lower = config(project, "_base_ = 'nowhere_at_all.py'\n", 'lower.py')
     assert refusal(config(project, "_base_ = 'lower.py'\n")).startswith(f'{lower}, line 1: ')

@@ -94,8 +94,12 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 
 
 def test_more_classes_than_there_are_are_refused():
-    with pytest.raises(ValueError, match='k=8, but there are 7 classes'):
+    with pytest.raises(ConfigError, match='k=8, but there are 7 classes: expected 1 … 7'):
         TopClasses(8)(case())
+    parts = distiller(dict(type='wsld_plugin.KD'))
+    parts['connectors'] = dict(teacher_logits=dict(type='wsld_plugin.TopClasses', k=6))
+    with pytest.raises(ConfigError, match='k=6, but there are 5 classes'):
+        build(distillation(distiller=parts))
 
 
 def test_docstring_examples_hold():

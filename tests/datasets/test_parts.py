@@ -80,7 +80,11 @@ def test_an_epoch_shuffles_anew_within_the_part_also_under_a_keyed_sampler():
     (5, 5, None, 'part=5, parts=5.*expected a part of 0 … 4'),
     (-1, 5, None, 'part=-1'),
     (0, 5, 241, 'size=241.*1200 samples in 5 parts are 240 each'),
-    (0, 1201, None, 'size=0'),
+    (0, 1201, None, r'^PartSampler\(parts=1201\), .* 1 or more and not more than the 1200 samples'),
+    (None, 0, None, r'parts=0\), expected a number of parts'),
+    (0, -2, None, r'parts=-2\)'),
+    (0, 2.0, None, r'parts=2\.0\)'),
+    (0, 5, 0, 'size=0.*a size of 1 … 240'),
 ])
 def test_a_part_that_is_not_there_is_refused(part, parts, size, message):
     with pytest.raises(ConfigError, match=message):

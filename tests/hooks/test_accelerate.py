@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -66,6 +67,15 @@ def test_a_teacher_that_folding_changes_is_refused_and_put_back():
     with pytest.raises(ConfigError, match=r"logits change by .* Set accelerate=dict\(fold_teacher_bn=False\)"):
         fold_teacher(model, batch())
     assert norms(model.teacher.backbone) == 1
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_a_teacher_whose_logits_are_not_finite_is_refused_as_that_and_is_not_folded(value):
+    model = build(distillation())
+    torch.nn.init.constant_(model.teacher.head.fc.bias, value)
+    with pytest.raises(ConfigError, match=r"teacher's logits of the first batch are not finite"):
+        fold_teacher(model, batch())
+    assert norms(model.teacher) == 20
 
 
 def test_backbones_are_compiled_between_the_recorders_and_train_the_same():

@@ -217,15 +217,15 @@ def test_targets_and_classes_that_do_not_fit_are_refused():
     z, y, companions = case()
     message = (r'^Sample 0 has companions 2 .*BadTeacherLoss\(k=4\) takes 3 companions of 0.2 each and 0.4 for the '
                r'label: give wsld_plugin\.Companions k=4')
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         BadTeacherLoss(k=4)(z, target_of(y, companions))
     one_less = companions.clone()
     one_less[5, one_less[5].nonzero()[0]] = False
-    with pytest.raises(ValueError, match=r'^Sample 5 has companions 1 .*k=3\) takes 2 companions'):
+    with pytest.raises(ConfigError, match=r'^Sample 5 has companions 1 .*k=3\) takes 2 companions'):
         BadTeacherLoss(k=3)(z, target_of(y, one_less))
-    with pytest.raises(ValueError, match='k=7, but there are 6 classes'):
+    with pytest.raises(ConfigError, match='k=7, but there are 6 classes: expected 2 … 6'):
         BadTeacherLoss(k=7)(z, y)
-    with pytest.raises(ValueError, match='The target has shape'):
+    with pytest.raises(ConfigError, match='The target has shape'):
         BadTeacherLoss(k=3)(z, y[:3])
 
 
@@ -237,7 +237,7 @@ def test_a_target_that_has_no_one_label_and_equal_companions_is_refused(k, row):
     first[:k] = 1 / (k + 1)
     first[0] *= 2
     target = torch.stack([first, torch.tensor(row)])
-    with pytest.raises(ValueError, match=rf'^Sample 1 has companions .*largest .*k={k}.*mixes or smooths targets'):
+    with pytest.raises(ConfigError, match=rf'^Sample 1 has companions .*largest .*k={k}.*mixes or smooths targets'):
         BadTeacherLoss(k=k)(torch.zeros(2, 4), target)
 
 
@@ -246,7 +246,7 @@ def test_mixed_batches_are_refused(method):
     z, y, companions = case()
     with seeded('mixed'):
         _, mixed = method(alpha=1.0)(torch.rand(8, 3, 8, 8), target_of(y, companions))
-    with pytest.raises(ValueError, match='mixes or smooths'):
+    with pytest.raises(ConfigError, match='mixes or smooths'):
         BadTeacherLoss(k=3)(z, mixed)
 
 
@@ -254,7 +254,7 @@ def test_mixed_batches_are_refused(method):
 def test_a_class_out_of_range_is_refused(wrong):
     z, y, _ = case()
     y[2] = wrong
-    with pytest.raises(ValueError, match=f'class {wrong}, but logits of 6 classes need indices from 0 to 5'):
+    with pytest.raises(ConfigError, match=f'class {wrong}, but logits of 6 classes need indices from 0 to 5'):
         BadTeacherLoss(k=3)(z, y)
 
 

@@ -29,7 +29,7 @@ def fails(error, message):
 def test_logits_of_wrong_shape(student, teacher, message):
     for call in (lambda: kd(student, teacher), lambda: wsld(student, teacher, Y),
                  lambda: wsld_weights(student, teacher, Y)):
-        with fails(ValueError, message):
+        with fails(ConfigError, message):
             call()
 
 
@@ -52,7 +52,7 @@ def test_logits_of_wrong_type(student, teacher, message):
     (P[:, :2], 'floating point probabilities (4, 3) are expected'),
 ])
 def test_target_of_wrong_shape(target, message):
-    with fails(ValueError, message):
+    with fails(ConfigError, message):
         wsld(S, S, target)
 
 
@@ -71,8 +71,18 @@ def test_target_out_of_range(wrong):
     target = torch.tensor([0, 1, wrong, 0])
     for call in (lambda: wsld(S, S, target), lambda: wsld_weights(S, S, target),
                  lambda: wsld(S, S, target, teacher_ce=torch.ones(4))):
-        with fails(ValueError, f'class {wrong}, but logits of 3 classes need indices from 0 to 2'):
+        with fails(ConfigError, f'class {wrong}, but logits of 3 classes need indices from 0 to 2'):
             call()
+
+
+def test_a_hidden_label_says_that_kd_needs_none():
+    target = torch.tensor([0, -100, 2, 0])
+    with fails(ConfigError, 'class -100, but logits of 3 classes need indices from 0 to 2: this sample has no label'):
+        wsld(S, S, target)
+    with fails(ConfigError, 'wsld_plugin.KD learns from such samples'):
+        wsld(S, S, target)
+    with fails(ConfigError, 'compare num_classes of the head'):
+        wsld(S, S, target.abs())
 
 
 @pytest.mark.parametrize(('row', 'given'), [
@@ -85,17 +95,17 @@ def test_target_out_of_range(wrong):
 def test_target_rows_that_are_no_probabilities(row, given):
     target = P.clone()
     target[2] = torch.tensor(row)
-    with fails(ValueError, f'Sample 2 has {given}, but each row of an (N, C) target must be probabilities'):
+    with fails(ConfigError, f'Sample 2 has {given}, but each row of an (N, C) target must be probabilities'):
         wsld(S, S, target)
 
 
 @pytest.mark.parametrize(('teacher_ce', 'error', 'message'), [
-    (torch.ones(3), ValueError, 'teacher_ce has shape (3,), but one cross entropy per sample, (4,)'),
-    (torch.ones(4, 1), ValueError, 'teacher_ce has shape (4, 1)'),
+    (torch.ones(3), ConfigError, 'teacher_ce has shape (3,), but one cross entropy per sample, (4,)'),
+    (torch.ones(4, 1), ConfigError, 'teacher_ce has shape (4, 1)'),
     (torch.ones(4).long(), TypeError, 'teacher_ce is a tensor of torch.int64'),
     (2.0, TypeError, 'teacher_ce is a float'),
-    (torch.tensor([1, 1, -.5, 1]), ValueError, 'Sample 2 has teacher_ce -0.5, but a cross entropy is never'),
-    (torch.tensor([1, math.nan, 1, 1]), ValueError, 'Sample 1 has teacher_ce nan'),
+    (torch.tensor([1, 1, -.5, 1]), ConfigError, 'Sample 2 has teacher_ce -0.5, but a cross entropy is never'),
+    (torch.tensor([1, math.nan, 1, 1]), ConfigError, 'Sample 1 has teacher_ce nan'),
 ])
 def test_wrong_teacher_ce(teacher_ce, error, message):
     with fails(error, message):

@@ -1,3 +1,4 @@
+import math
 import os
 import pickle
 import re
@@ -94,6 +95,29 @@ def test_another_architecture_is_refused(tmp_path):
 def test_a_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match=r'nowhere\.pth'):
         load_classifier(build(classifier()), 'nowhere.pth')
+
+
+def test_a_missing_file_is_told_with_the_nearest_and_a_folder_as_one(tmp_path, trained):
+    path = saved(tmp_path, trained.state_dict())
+    with pytest.raises(FileNotFoundError, match=r"teacher checkpoint: .*wieghts\.pth\. Did you mean 'weights\.pth'"):
+        load_classifier(build(classifier()), path.replace('weights', 'wieghts'), role='teacher')
+    with pytest.raises(FileNotFoundError, match='is a folder, not a checkpoint'):
+        load_classifier(build(classifier()), str(tmp_path))
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_weights_that_are_not_finite_are_refused_with_their_names_and_number(tmp_path, trained, value, dtype):
+    state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+             for name, tensor in trained.state_dict().items()}
+    for name in ('head.fc.bias', 'backbone.conv1.weight'):
+        state[name] = state[name].index_fill(0, torch.tensor([1]), value)
+    model = build(classifier())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=rf'teacher .*: 2 of {len(state)} tensors hold NaN or infinity: '
+                                              r'backbone\.conv1\.weight, head\.fc\.bias\. .*earlier checkpoint'):
+        load_classifier(model, saved(tmp_path, state), role='teacher')
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_truncated_file_is_named(tmp_path, trained):

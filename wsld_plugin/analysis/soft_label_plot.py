@@ -17,8 +17,8 @@ from .writable import check_writable
 def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
     """Draw the fraction of regularization samples over the epochs, and the weights of the last, for each τ.
 
-    Runs of equal τ in one folder, as ``tools/reproduce.py`` leaves them, are taken for seeds: their mean is drawn, and
-    each run's curve lightly. Where several folders have runs of one τ, the names of the folders tell them apart.
+    Runs of equal τ in one folder, as ``tools/reproduce.py`` leaves them, are taken for seeds: their mean is drawn,
+    and each run's curve lightly. Where several folders have runs of one τ, the folders' names tell them apart.
 
     Args:
         path: the PNG to write; missing folders are made.

@@ -14,12 +14,14 @@ from wsld_plugin.models.build import resolve_model_cfg
 
 
 def check_data(cfg: Config) -> None:
-    """Refuse folders of images that do not exist, hold no file, or disagree in their classes.
+    """Refuse folders of images that do not exist, hold no file, or disagree in their classes; and hidden labels.
 
     Looked at are local folders: ``data_root`` of every data set in the loaders that are in use, and in it
     ``data_prefix``, or ``split`` for ImageNet's layout and for packed folders. Where the classes of a data set are
     the names of its sub-folders or those of a packed folder, all loaders must have the same, as many as the
-    classifier has; for packed ones ``data_preprocessor.num_classes`` counts too.
+    classifier has; for packed ones ``data_preprocessor.num_classes`` counts too. A validation or a test needs the
+    labels that `PartialLabels` and `FewLabels` hide, and a student's own loss at least some of them: without a label
+    an accuracy or a cross entropy is 0.
 
     Raises:
         ConfigError: naming the loader, the folder, and what is expected in it.
@@ -30,6 +32,10 @@ def check_data(cfg: Config) -> None:
         loader = cfg.get(f'{split}_dataloader')
         if loader is None or cfg.get(f'{split}_cfg') is None:
             continue
+        if split == 'train':
+            _check_learnable(cfg.model, loader.get('dataset'))
+        else:
+            _check_labelled(loader.get('dataset'), f'{split}_dataloader')
         for dataset in _datasets(loader.get('dataset')):
             if _is_packed(dataset):
                 packed = True
@@ -54,6 +60,8 @@ def check_teacher(cfg: Config) -> None:
     for name, path in _teacher_files(cfg.model):
         if not isinstance(path, str) or '://' in path or Path(path).expanduser().is_file():
             continue
+        if Path(path).expanduser().is_dir():
+            raise ConfigError(f'model.{name}={path!r} is a folder, expected a checkpoint; name a file in it.')
         folder = Path(path).expanduser().parent
         beside = os.listdir(folder) if folder.is_dir() else []
         raise ConfigError(f'model.{name}={path!r}: there is no such file.{did_you_mean(Path(path).name, beside)} '
@@ -62,21 +70,11 @@ def check_teacher(cfg: Config) -> None:
 
 def _where_from(model: Mapping[str, Any], checkpoint: Path) -> str:
     """The command that trains a teacher whose config and folder of checkpoints have one name, as those here have."""
-    for config in _config_paths(model.get('teacher')):
-        if Path(config).stem == checkpoint.parent.name:
+    for part in _dicts(model.get('teacher')):
+        config = part.get('cfg_path')
+        if isinstance(config, str) and Path(config).stem == checkpoint.parent.name:
             return f'Train it: python tools/train.py {os.path.relpath(config)}'
     return 'The first lines of the config tell where this teacher comes from.'
-
-
-def _config_paths(teacher: Any) -> Iterator[str]:
-    if isinstance(teacher, Mapping):
-        if isinstance(teacher.get('cfg_path'), str):
-            yield teacher['cfg_path']
-        for value in teacher.values():
-            yield from _config_paths(value)
-    elif isinstance(teacher, (list, tuple)):
-        for value in teacher:
-            yield from _config_paths(value)
 
 
 def _teacher_files(model: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -91,17 +89,41 @@ def _teacher_files(model: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f'teacher.members.{index}.checkpoint', member.get('checkpoint')
 
 
+def _dicts(cfg: Any) -> Iterator[Mapping[str, Any]]:
+    """Every dict in a part of a config, from outside inwards."""
+    if isinstance(cfg, Mapping):
+        yield cfg
+    if isinstance(cfg, (Mapping, list, tuple)):
+        for value in cfg.values() if isinstance(cfg, Mapping) else cfg:
+            yield from _dicts(value)
+
+
 def _datasets(cfg: Any) -> Iterator[Mapping[str, Any]]:
     """Every data set with a local root, also inside wrappers."""
-    if isinstance(cfg, Mapping):
-        root = cfg.get('data_root')
+    for part in _dicts(cfg):
+        root = part.get('data_root')
         if isinstance(root, str) and root and '://' not in root:
-            yield cfg
-        for value in cfg.values():
-            yield from _datasets(value)
-    elif isinstance(cfg, (list, tuple)):
-        for value in cfg:
-            yield from _datasets(value)
+            yield part
+
+
+def _check_labelled(dataset: Any, where: str) -> None:
+    for part in _dicts(dataset):
+        kind = _kind(part)
+        if kind == 'PartialLabels' or (kind == 'FewLabels' and part.get('rest', True)):
+            raise ConfigError(f'{where}: {kind} hides labels, and what is predicted could not be compared with them: '
+                              f'the accuracy would be 0. Measure on labelled images: write {where}.dataset without '
+                              f'{kind}{", or with rest=False" if kind == "FewLabels" else ""}.')
+
+
+def _check_learnable(model: Mapping[str, Any], dataset: Any) -> None:
+    """Of data sets that are joined, another may have labels; so no further than wrappers go."""
+    while isinstance(dataset, Mapping) and _kind(dataset) != 'PartialLabels':
+        dataset = dataset.get('dataset')
+    weight_of_labels = dict(SoftLabelDistill=model.get('hard_weight', 1.0), ImageClassifier=1.0)
+    if isinstance(dataset, Mapping) and weight_of_labels.get(_kind(model)):
+        raise ConfigError('train_dataloader: PartialLabels hides every label, so that the loss of the labels would '
+                          'be 0 in every step. Learn from its soft labels alone: model=dict(hard_weight=0.0) in a '
+                          'distillation with a wsld_plugin.GivenTeacher.')
 
 
 def _folder(dataset: Mapping[str, Any]) -> Path:
@@ -117,8 +139,13 @@ def _classes_are_folders(dataset: Mapping[str, Any]) -> bool:
 
 
 def _is_packed(dataset: Mapping[str, Any]) -> bool:
-    kind = dataset.get('type')
-    return (kind if isinstance(kind, str) else getattr(kind, '__name__', '')).endswith('PackedDataset')
+    return _kind(dataset).endswith('PackedDataset')
+
+
+def _kind(part: Mapping[str, Any]) -> str:
+    """The name of a type, without its scope or module."""
+    kind = part.get('type')
+    return (kind if isinstance(kind, str) else getattr(kind, '__name__', '')).split('.')[-1]
 
 
 def _packed_classes(folder: Path, where: str) -> list[str]:

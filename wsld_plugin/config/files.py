@@ -13,14 +13,21 @@ from wsld_plugin.errors import ConfigError
 
 from .paths import find_config
 
+_SUFFIXES = ('.py', '.yml', '.yaml', '.json')  # what mmengine reads
+_CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.tar', '.bin', '.safetensors')
+
 
 def read_config(name: str | Path) -> Config:
     """The config at ``name``: a path, or ``'package::path'``.
 
     Raises:
-        ConfigError: it, or a config that it is based on, does not exist or cannot be executed.
+        ConfigError: it is no config; it, or a config that it is based on, does not exist or cannot be executed.
     """
     path = find_config(name)
+    if path.suffix not in _SUFFIXES:
+        order = (' It looks like a checkpoint: the config comes first, then the checkpoint.'
+                 if path.suffix in _CHECKPOINTS else '')
+        raise ConfigError(f'{name} is no config: a Python file is expected, such as my_config.py.{order}')
     _check_bases(path, asked_by=())
     try:
         return Config.fromfile(path)

@@ -33,7 +33,8 @@ class TopClasses(LogitConnector):
         class_map: see :class:`LogitConnector`; the k classes are taken of those that it leaves.
 
     Raises:
-        ConfigError: a setting that makes no sense. ValueError: k above the number of classes.
+        ConfigError: a setting that makes no sense; in :meth:`check` and at the first forward, k above the number of
+            classes.
 
     Ω_k: Yuan et al., Learning From Biased Soft Labels, NeurIPS 2023, arXiv 2302.08155.
 
@@ -54,10 +55,19 @@ class TopClasses(LogitConnector):
     def forward(self, record: Tensor) -> Tensor:
         """The logits as float32, (N, C_student)."""
         logits = super().forward(record)
-        if self.k > logits.shape[1]:
-            raise ValueError(f'TopClasses: k={self.k}, but there are {logits.shape[1]} classes.')
+        self._check_k(logits.shape[1])
         label = torch.full_like(logits, self.log_floor).scatter_(1, logits.topk(self.k, 1).indices, 0.0)
         return label.masked_fill_(logits.isnan().any(1, keepdim=True), math.nan)  # topk ranks NaN first
+
+    def check(self, teacher_classes: int, student_classes: int) -> None:
+        """Raise :class:`ConfigError` unless the map leads to the student's classes and these are k or more."""
+        super().check(teacher_classes, student_classes)
+        self._check_k(student_classes)
+
+    def _check_k(self, num_classes: int) -> None:
+        if self.k > num_classes:
+            raise ConfigError(f'TopClasses: k={self.k}, but there are {num_classes} classes: expected '
+                              f'1 … {num_classes}.')
 
     def extra_repr(self) -> str:
         """The settings, for ``print(model)``."""

@@ -21,7 +21,7 @@ class PartSampler(DefaultSampler):
 
     Args:
         dataset: given by the Runner; ``get_gt_labels()`` gives its labels.
-        parts: into how many the data set is dealt.
+        parts: into how many the data set is dealt; 1 … its size.
         part: which, 0 … parts − 1; None: the seed mod ``parts``, so that runs over seeds are runs over parts.
         size: take only so many samples of the part, evenly over its classes; None: all.
         seed: given by the Runner.
@@ -33,11 +33,14 @@ class PartSampler(DefaultSampler):
 
     def __init__(self, dataset: Any, parts: int, part: int | None = None, size: int | None = None,
                  seed: int | None = None, **kwargs: Any) -> None:
+        labels = np.asarray(dataset.get_gt_labels())
+        if isinstance(parts, bool) or not isinstance(parts, (int, np.integer)) or not 1 <= parts <= len(labels):
+            raise ConfigError(f'PartSampler(parts={parts!r}), expected a number of parts, 1 or more and not more '
+                              f'than the {len(labels)} samples of the data set.')
         seed = sync_random_seed() if seed is None else seed
         part = seed % parts if part is None else part
         if not 0 <= part < parts:
             raise ConfigError(f'PartSampler(part={part}, parts={parts}), expected a part of 0 … {parts - 1}.')
-        labels = np.asarray(dataset.get_gt_labels())
         smallest = len(labels) // parts
         if size is None:
             size = smallest

@@ -37,7 +37,8 @@ class AccelerateHook(Hook):
             from 10,000 classes on.
 
     Raises:
-        ConfigError: folded logits differ; there is nothing on this machine to compile with.
+        ConfigError: folded logits differ, or are not finite before folding; there is nothing on this machine to
+            compile with.
     """
 
     priority = 'LOWEST'
@@ -82,6 +83,10 @@ def fold_teacher(model: Any, data_batch: Any) -> list[str]:
     if not count:
         return lines
     before = _logits(model, data_batch)
+    if not all(logits.isfinite().all() for logits in before):
+        raise ConfigError("The teacher's logits of the first batch are not finite: it can teach nothing. Its "
+                          'weights, or the images as it sees them, hold NaN or infinity: compare its accuracy with '
+                          "what it should be, and its data_preprocessor's mean and std with those of its training.")
     for fold in folds:
         fold.apply()
     after = _logits(model, data_batch)

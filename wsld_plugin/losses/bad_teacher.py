@@ -98,13 +98,14 @@ class BadTeacherLoss(nn.Module):
         ``avg_factor`` is taken as mmpretrain's heads give it, and is N.
 
         Raises:
-            TypeError, ValueError: more places than classes, a target of another type or shape. Wrong values (a class
+            TypeError, ConfigError: more places than classes, a target of another type or shape. Wrong values (a class
                 out of range, rows that are no label with k - 1 companions) are told as those of
                 :mod:`wsld_plugin.losses.functional`: on a CUDA device by an assertion that no step waits for.
         """
         n, c = cls_score.shape
         if self.k > c:
-            raise ValueError(f'BadTeacherLoss: k={self.k}, but there are {c} classes.')
+            raise ConfigError(f'BadTeacherLoss: k={self.k}, but there are {c} classes: expected 2 … {c}, and the '
+                              'same k for wsld_plugin.Companions.')
         target = checks.check_target(target, n, c)
         if target.is_floating_point():
             label, companions = read_companions(target, self.k)

@@ -2,7 +2,8 @@
 
 Settings, shapes and types are read on the host and checked in every call. Values are checked at once on a
 CPU; on a GPU an assertion is queued behind the step, so that no step waits for the device. Code that
-``torch.compile`` makes cannot look at a value either and asserts on a CPU too.
+``torch.compile`` makes cannot look at a value either and asserts on a CPU too. Where the kind is right and a shape
+or a value is not, the error is a :class:`ConfigError`, which is a ValueError: a config brought the two together.
 """
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from wsld_plugin.errors import ConfigError, check_choice
 
 REDUCTIONS = ('mean', 'sum', 'none')
 
+# What stands for a label that is not there, where PyTorch's cross entropy leaves a sample out.
+_HIDDEN = -100
 _ASYNC_ASSERT_DEVICES = ('cpu', 'cuda', 'meta')
 
 
@@ -50,12 +53,12 @@ def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tens
             raise TypeError(f'The {owner} logits are {_kind(logits)}, but a floating point tensor (N, C) is '
                             'expected: record the output of a head that returns one tensor.')
         if logits.ndim != 2 or logits.numel() == 0:
-            raise ValueError(f'The {owner} logits have shape {tuple(logits.shape)}, but (N, C) with at least '
-                             'one sample and one class is expected.')
+            raise ConfigError(f'The {owner} logits have shape {tuple(logits.shape)}, but (N, C) with at least '
+                              'one sample and one class is expected.')
     if student_logits.shape != teacher_logits.shape:
-        raise ValueError(f'The student logits have shape {tuple(student_logits.shape)} and the teacher '
-                         f'logits {tuple(teacher_logits.shape)}, but both must be the same (N, C). Where the '
-                         'classes differ, give the teacher a wsld_plugin.LogitConnector with a class_map.')
+        raise ConfigError(f'The student logits have shape {tuple(student_logits.shape)} and the teacher '
+                          f'logits {tuple(teacher_logits.shape)}, but both must be the same (N, C). Where the '
+                          'classes differ, give the teacher a wsld_plugin.LogitConnector with a class_map.')
     dtype = torch.float64 if torch.float64 in (student_logits.dtype, teacher_logits.dtype) else torch.float32
     return student_logits, teacher_logits.detach(), dtype
 
@@ -76,9 +79,9 @@ def check_target(target: Tensor, n: int, c: int) -> Tensor:
                         'probabilities (N, C) are expected.')
     expected = (n, c) if target.is_floating_point() else (n,)
     if target.shape != expected:
-        raise ValueError(f'The target has shape {tuple(target.shape)} and type {target.dtype}, but for '
-                         f'logits {(n, c)} integer class indices {(n,)} or floating point probabilities '
-                         f'{(n, c)} are expected.')
+        raise ConfigError(f'The target has shape {tuple(target.shape)} and type {target.dtype}, but for '
+                          f'logits {(n, c)} integer class indices {(n,)} or floating point probabilities '
+                          f'{(n, c)} are expected.')
     if not target.is_floating_point():
         return target.long()
     _check_probabilities(target)
@@ -99,19 +102,24 @@ def prepare_teacher_ce(teacher_ce: Tensor, n: int, dtype: torch.dtype) -> Tensor
     if not isinstance(teacher_ce, Tensor) or not teacher_ce.is_floating_point():
         raise TypeError(f'teacher_ce is {_kind(teacher_ce)}, but a floating point tensor (N,) is expected.')
     if teacher_ce.shape != (n,):
-        raise ValueError(f'teacher_ce has shape {tuple(teacher_ce.shape)}, but one cross entropy per sample, '
-                         f'{(n,)}, is expected.')
+        raise ConfigError(f'teacher_ce has shape {tuple(teacher_ce.shape)}, but one cross entropy per sample, '
+                          f'{(n,)}, is expected.')
     require(teacher_ce >= 0, 'a cross entropy is never below 0: give -log p of the target, in nats.',
              teacher_ce=teacher_ce)
     return teacher_ce.detach().to(dtype)
 
 
-def out_of_range(target: Tensor, num_classes: int) -> ValueError:
+def out_of_range(target: Tensor, num_classes: int) -> ConfigError:
     """The error for class indices outside ``[0, num_classes)``."""
-    wrong = target[(target < 0) | (target >= num_classes)]
-    return ValueError(f'The target holds class {int(wrong[0])}, but logits of {num_classes} classes need '
-                      f'indices from 0 to {num_classes - 1}: compare num_classes of the head with the labels '
-                      'of the data set. No index, -100 included, means "ignore".')
+    wrong = int(target[(target < 0) | (target >= num_classes)][0])
+    if wrong == _HIDDEN:
+        advice = ('this sample has no label, as PartialLabels and FewLabels hide them, and a loss that weighs by the '
+                  'label, as WSLD does, cannot take it. wsld_plugin.KD learns from such samples; or train on the '
+                  'labelled ones alone, FewLabels with rest=False.')
+    else:
+        advice = 'compare num_classes of the head with the labels of the data set.'
+    return ConfigError(f'The target holds class {wrong}, but logits of {num_classes} classes need indices from 0 to '
+                       f'{num_classes - 1}: {advice}')
 
 
 def _check_probabilities(target: Tensor) -> None:
@@ -130,7 +138,7 @@ def require(valid: Tensor, rule: str, **given: Tensor) -> None:
         if not valid.all():
             row = int((~valid).nonzero()[0])
             values = ' and '.join(f'{name} {float(tensor[row]):.4g}' for name, tensor in given.items())
-            raise ValueError(f'Sample {row} has {values}, but {rule}')
+            raise ConfigError(f'Sample {row} has {values}, but {rule}')
     elif valid.device.type in _ASYNC_ASSERT_DEVICES:
         # Other devices have no assertion that does not wait, and a wait in every step costs too much.
         torch._assert_async(valid.all(), f'In some sample {" or ".join(given)} is wrong: {rule}')

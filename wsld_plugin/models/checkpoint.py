@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
+from wsld_plugin.compat.safe_checkpoints import safe_load
 from wsld_plugin.errors import CheckpointError
 
 State = dict[str, torch.Tensor]
@@ -72,17 +73,23 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
         The checkpoint's ``meta`` (class names, epoch, …); empty where it has none.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged, unsafe, or of another architecture or class count.
+        FileNotFoundError: there is no such file; the message names the nearest.
+        CheckpointError: the file is damaged, unsafe, or of another architecture or class count; or a weight is
+            not finite.
     """
     try:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu') if '://' in path else safe_load(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{role} checkpoint: {error}') from None
     if not isinstance(checkpoint, Mapping):
         raise CheckpointError(f'{role} checkpoint {path} holds a {type(checkpoint).__name__}, '
                               'expected a dict of weights.')
     state, notes = classifier_state(checkpoint)
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(f'{role} checkpoint {path}: {len(broken)} of {len(state)} tensors hold NaN or '
+                              f'infinity: {", ".join(_shortened(broken))}. The training that wrote it had diverged: '
+                              'take an earlier checkpoint, or train again with a lower learning rate.')
     problems = _misfits(model, state)
     if problems:
         raise CheckpointError(

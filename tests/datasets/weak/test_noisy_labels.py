@@ -58,8 +58,33 @@ def test_a_file_of_words_or_none_at_all_is_refused(tmp_path):
     (tmp_path / 'labels.txt').write_text('cat\ndog\n')
     with pytest.raises(ConfigError, match='cannot be read as integers'):
         noisy(kind='file', file=tmp_path / 'labels.txt')
+    with pytest.raises(FileNotFoundError, match=r"there is no file='.*/lables\.txt'\. Did you mean 'labels\.txt'\?"):
+        noisy(kind='file', file=tmp_path / 'lables.txt')
+    with pytest.raises(FileNotFoundError, match=r'nowhere/labels\.txt'):
+        noisy(kind='file', file=tmp_path / 'nowhere' / 'labels.txt')
+    with pytest.raises(ConfigError, match='is a folder, expected a text file'):
+        noisy(kind='file', file=tmp_path)
+
+
+@pytest.mark.parametrize('content', ['', '# no labels yet\n'])
+def test_an_empty_file_is_refused_with_how_many_labels_are_expected(tmp_path, content):
+    (tmp_path / 'labels.txt').write_text(content)
+    with pytest.raises(ConfigError, match=r'holds int64 of shape \(0,\), expected an integer for each of the 200'):
+        noisy(kind='file', file=tmp_path / 'labels.txt')
+    (tmp_path / 'labels.npy').write_text(content)
+    with pytest.raises(ConfigError, match=r'labels\.npy.* cannot be read as integers'):
+        noisy(kind='file', file=tmp_path / 'labels.npy')
+
+
+def test_a_file_that_is_not_there_is_told_before_the_data_set_is_built(tmp_path):
     with pytest.raises(FileNotFoundError):
-        noisy(kind='file', file=tmp_path / 'none.txt')
+        NoisyLabels(dict(type='no_such_data_set'), kind='file', file=tmp_path / 'none.txt')
+
+
+def test_a_class_by_its_name_is_refused_with_its_index():
+    animals = Digits(num_samples=200, pipeline=PIPELINE, metainfo=dict(classes=[*'012', 'cat', *'456789']))
+    with pytest.raises(ConfigError, match=r"pairs names class 'Cat', expected an index, 0 … 9\. 'cat' is 3\."):
+        NoisyLabels(animals, kind='asymmetric', rate=0.1, pairs={'Cat': 5})
 
 
 @pytest.mark.parametrize(('settings', 'message'), [
@@ -70,7 +95,13 @@ def test_a_file_of_words_or_none_at_all_is_refused(tmp_path):
     (dict(rate=0.1, file='x'), "with file='x', which takes no file"),
     (dict(rate=0.1, pairs={0: 1}), 'takes no pairs'),
     (dict(rate=1.5), 'rate is 1.5'),
-    (dict(kind='asymmetric', rate=0.1, pairs={0: 10}), 'pairs names class 10, expected 0 … 9'),
+    (dict(kind='asymmetric', rate=0.1, pairs={0: 10}), 'pairs names class 10, expected an index, 0 … 9'),
+    (dict(kind='asymmetric', rate=0.1, pairs={-1: 0}), 'pairs names class -1'),
+    (dict(kind='asymmetric', rate=0.1, pairs={3: 5.5}), 'pairs names class 5.5, expected an index'),
+    (dict(kind='asymmetric', rate=0.1, pairs={3: True}), 'pairs names class True'),
+    (dict(kind='asymmetric', rate=0.1, pairs={'cat': 5}), "pairs names class 'cat', expected an index"),
+    (dict(kind='asymmetric', rate=0.1, pairs={'5.5': 3}), "pairs names class '5.5'"),
+    (dict(kind='asymmetric', rate=0.1, pairs=[(3, 5)]), 'pairs is [(3, 5)], expected a dict of class indices'),
 ])
 def test_settings_that_do_not_belong_together_are_refused(settings, message):
     with pytest.raises(ConfigError, match=re.escape(message)):

@@ -106,7 +106,7 @@ def test_data_without_one_label_each_are_refused():
 
 
 def test_samples_that_are_not_packed_are_refused():
-    with pytest.raises(TypeError, match=r'gives no DataSample.*PackInputs'):
+    with pytest.raises(ConfigError, match=r'gives no DataSample.*PackInputs'):
         NoisyLabels(digits(pipeline=[]), rate=0.1)[0]
 
 

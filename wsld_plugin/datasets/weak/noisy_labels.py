@@ -1,6 +1,7 @@
 """Labels of which some are wrong."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from mmpretrain.structures import DataSample
 
-from wsld_plugin.errors import ConfigError, check_choice
+from wsld_plugin.errors import ConfigError, check_choice, did_you_mean, nearest
 from wsld_plugin.registry import DATASETS
 
 from .draws import noisy_labels
@@ -33,7 +34,7 @@ class NoisyLabels(WeakLabels):
         dataset: the data set, or its config.
         kind: ``'symmetric'``, ``'asymmetric'`` or ``'file'``.
         rate: 0 … 1; None for a file.
-        pairs: for ``'asymmetric'``: the class that takes the place of each; others keep their labels.
+        pairs: for ``'asymmetric'``: the index of the class that takes the place of each; others keep their labels.
         file: for ``'file'``: one integer for each sample of the data set, in its order: a text file with one a line,
             or ``.npy``.
         seed: of the draw; not used for a file.
@@ -58,11 +59,16 @@ class NoisyLabels(WeakLabels):
                                   + (f'expected a {name}.' if wanted else f'which takes no {name}.'))
         if pairs is not None and kind != 'asymmetric':
             raise ConfigError(f"NoisyLabels: kind={kind!r} takes no pairs; kind='asymmetric' does.")
-        if kind != 'file':
+        if pairs is not None and not isinstance(pairs, Mapping):
+            raise ConfigError(f'NoisyLabels: pairs is {pairs!r}, expected a dict of class indices, such as {{3: 5}}.')
+        path = Path(str(file)).expanduser()
+        if kind == 'file':
+            _check_file(path)
+        else:
             check_share('NoisyLabels: rate', rate)
         super().__init__(dataset)
         if kind == 'file':
-            self.labels = _read(Path(str(file)).expanduser(), len(self), self.num_classes)
+            self.labels = _read(path, len(self), self.num_classes)
         else:
             swap = self._pairs(pairs) if kind == 'asymmetric' else None
             self.labels = noisy_labels(self.given_labels, self.num_classes, float(rate or 0), swap, seed)
@@ -83,17 +89,35 @@ class NoisyLabels(WeakLabels):
     def _pairs(self, pairs: Mapping[Any, int] | None) -> dict[int, int]:
         if pairs is None:
             return {label: (label + 1) % self.num_classes for label in range(self.num_classes)}
-        swap = {int(one): int(other) for one, other in pairs.items()}  # keys given on a command line are text
-        for label in (*swap, *swap.values()):
-            if not 0 <= label < self.num_classes:
-                raise ConfigError(f'NoisyLabels: pairs names class {label}, expected 0 … {self.num_classes - 1}.')
-        return swap
+        return {self._label(one): self._label(other) for one, other in pairs.items()}
+
+    def _label(self, given: Any) -> int:
+        index = given
+        if isinstance(given, str) and given.strip().isdecimal():  # keys given on a command line are text
+            index = int(given)
+        if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < self.num_classes:
+            names = list(map(str, self.dataset.metainfo['classes']))
+            near = nearest(given, names) if isinstance(given, str) else None
+            raise ConfigError(f'NoisyLabels: pairs names class {given!r}, expected an index, '
+                              f'0 … {self.num_classes - 1}.' + (f' {near!r} is {names.index(near)}.' if near else ''))
+        return int(index)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ConfigError(f'NoisyLabels: file={str(path)!r} is a folder, expected a text file with a label a line, '
+                          'or .npy.')
+    if not path.is_file():
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise FileNotFoundError(f'NoisyLabels: there is no file={str(path)!r}.{did_you_mean(path.name, beside)}')
 
 
 def _read(path: Path, count: int, num_classes: int) -> np.ndarray:
     try:
-        labels = np.load(path) if path.suffix == '.npy' else np.loadtxt(path, dtype=np.int64, ndmin=1)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', UserWarning)  # of a file without numbers: told below
+            labels = np.load(path) if path.suffix == '.npy' else np.loadtxt(path, dtype=np.int64, ndmin=1)
+    except (ValueError, EOFError) as error:
         raise ConfigError(f'NoisyLabels: file={str(path)!r} cannot be read as integers: {error}.') from error
     if labels.dtype.kind not in 'iu' or labels.shape != (count,):
         raise ConfigError(f'NoisyLabels: file={str(path)!r} holds {labels.dtype} of shape {labels.shape}, expected '

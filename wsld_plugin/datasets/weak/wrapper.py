@@ -26,7 +26,8 @@ class WeakLabels(DatasetWrapper):
             ``metainfo['classes']`` and ``get_gt_labels()``.
 
     Raises:
-        ConfigError: a data set that does not tell them, or whose labels are not one class index each.
+        ConfigError: a data set that does not tell them, or whose labels are not one class index each; with the first
+            sample, a pipeline that does not pack it.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -48,8 +49,8 @@ class WeakLabels(DatasetWrapper):
         data = self.dataset[key]
         sample = data.get('data_samples') if isinstance(data, dict) else None
         if not isinstance(sample, DataSample):
-            raise TypeError(f'{type(self).__name__}: the pipeline of {type(self.dataset).__name__} gives no '
-                            'DataSample, which the label goes with; its last transform should be PackInputs.')
+            raise ConfigError(f'{type(self).__name__}: the pipeline of {type(self.dataset).__name__} gives no '
+                              'DataSample, which the label goes with; its last transform should be PackInputs.')
         self.relabel(sample, key.index if isinstance(key, SampleKey) else int(key))
         return data
 

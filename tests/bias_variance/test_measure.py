@@ -114,6 +114,32 @@ def test_a_method_of_which_runs_are_missing_is_left_out_and_told(tmp_path):
     assert measure(plan(), {HARD: kd, KD: hard})[0][0].difference is None
 
 
+@pytest.mark.parametrize(('epoch', 'value'), [(1, np.nan), (2, -np.inf)])
+def test_a_method_that_diverged_is_left_out_and_told_and_the_others_are_as_without_it(tmp_path, epoch, value):
+    hard, _ = fake_runs(tmp_path / 'a')
+    kd, _ = fake_runs(tmp_path / 'b', seed=1)
+    other, _ = fake_runs(tmp_path / 'c', seed=2)
+    for part, samples in ((3, 1), (5, 30)):
+        path = kd[part].work_dir / FOLDER / f'epoch_{epoch}.npy'
+        log_p = np.load(path)
+        log_p[:samples, 1] = value
+        write_array(path, log_p)
+    wsld = Method('WSLD', Path('w.py'))
+    findings, (told, ) = measure(plan(), {HARD: hard, KD: kd, wsld: other})
+    assert findings == measure(plan(), {HARD: hard, wsld: other})[0]
+    assert told.startswith('KD, τ = 4: left out, ')
+    assert f'{kd[3].work_dir}, 1 of 30 samples in epoch {epoch}; {kd[5].work_dir}, 30 of 30 samples' in told
+    assert 'move the folder away' in told
+
+
+def test_a_cut_file_stops_the_report_with_its_path(tmp_path):
+    runs, _ = fake_runs(tmp_path)
+    path = runs[2].work_dir / FOLDER / 'epoch_2.npy'
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(RunError, match=r"seed2/log_probabilities/epoch_2\.npy .* Move the run's folder away"):
+        measure(plan(), {HARD: runs})
+
+
 def test_runs_that_saw_other_samples_or_epochs_are_refused(tmp_path):
     runs, _ = fake_runs(tmp_path / 'a')
     write_array(runs[2].work_dir / FOLDER / 'labels.npy', (LABELS + 1) % 3)

@@ -50,7 +50,7 @@ def test_runs_are_those_of_a_plan_with_more_models_but_not_with_other_parts(writ
         return {run.work_dir for runs in load_plan(write(text), **options).runs(tmp_path).values() for run in runs}
     assert folders(ONE) < folders(ONE, models=6)
     assert not folders(ONE) & folders(ONE.replace('parts = 6', 'parts = 7'))
-    assert not folders(ONE) & folders(f'{ONE}size = 50\n')
+    assert not folders(ONE) & folders(f'{ONE}size = 10\n')
 
 
 def test_a_plan_with_fewer_models_has_no_more_teachers_than_models(write):
@@ -58,9 +58,13 @@ def test_a_plan_with_fewer_models_has_no_more_teachers_than_models(write):
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    ('parts = 3\n', 'is no plan of bias and variance'),
+    ('parts = 3\n', 'a plan of bias and variance needs methods'),
+    ('methods = []\n', 'a plan of bias and variance needs parts'),
+    ('part = 3\nmethods = []\n', "takes no 'part'. Did you mean 'parts'"),
+    ('rows = [1]\n', r'is no plan of bias and variance: it has no methods and no parts\. A config trains with '
+     r'tools/train\.py, a plan of a table with tools/reproduce\.py'),
     (ONE.replace('models = 4', 'models = 7'), '7 models on 6 disjoint parts, expected 2 … 6'),
-    (ONE.replace('models = 4', 'models = 1'), '1 models'),
+    (ONE.replace('models = 4', 'models = 1'), 'models=1, expected a whole number from 2 up'),
     (f'{ONE}teachers = 5\n', '5 teachers of 4 models'),
     (f'{ONE}modles = 5\n', "a plan takes no 'modles'. Did you mean 'models'"),
     (ONE.replace('tau', 'taau'), "method 'KD' takes no 'taau'. Did you mean 'tau'"),
@@ -72,6 +76,76 @@ def test_a_plan_with_fewer_models_has_no_more_teachers_than_models(write):
 def test_a_plan_that_cannot_be_meant_is_refused(write, text, message):
     with pytest.raises(ConfigError, match=message):
         load_plan(write(text))
+
+
+@pytest.mark.parametrize(('key', 'values'), [
+    ('parts', ("'x'", 3.5, -3, 0, 1, True, None)),
+    ('models', ("'x'", 2.5, 0, None)),
+    ('teachers', ("'x'", 1.5, 0, -1, None)),
+    ('size', ("'abc'", 2.5, 0, 1, -3)),
+    ('every', ("'x'", .5, 0, -1, True)),
+])
+def test_a_number_of_another_type_or_range_is_refused(write, key, values):
+    for value in values:
+        with pytest.raises(ConfigError, match=rf'plan\.py: {key}={value}, expected a whole number from [12] up'):
+            load_plan(write(f'{ONE}{key} = {value}\n'))
+
+
+@pytest.mark.parametrize('path', ['baselines/resnet18-w8_digits.py', 'reproduce/digits.py'])
+def test_what_is_no_plan_of_bias_and_variance_is_told_what_runs_it(path):
+    with pytest.raises(ConfigError, match=r'(?s)no plan of bias.*tools/train\.py.*tools/reproduce\.py'):
+        load_plan(CONFIGS / path)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ("methods = ['x']", r"methods=\['x'\], expected a list of"),
+    ("methods = 'x'", "methods='x', expected a list of"),
+    ('methods = dict(name=1)', r"methods=\{'name': 1\}, expected a list of"),
+    ('methods = []', r'methods=\[\], expected a list of one or more'),
+    ("methods[1]['tau'] = 'x'", "method 'KD': tau='x', expected a temperature"),
+    ("methods[1]['tau'] = 0", "method 'KD': tau=0, expected a temperature"),
+    ("methods[1]['tau'] = float('nan')", "method 'KD': tau=nan, expected a temperature"),
+    ("methods[1]['options'] = ['a']", r"method 'KD': options=\['a'\], expected a dict"),
+    ("methods[1]['options'] = 'a=1'", "method 'KD': options='a=1', expected a dict"),
+    ("methods[1]['name'] = 3", 'method 3: name=3, expected a text'),
+    ("methods[1]['config'] = 3", "method 'KD': config=3, expected a text"),
+    ("methods[1]['config'] = ''", "method 'KD' needs a name and a config"),
+    ("methods[1]['teacher'] = ['all']", r"method 'KD': teacher=\['all'\], expected one of"),
+    ('options = [1]', r'options=\[1\], expected a dict of dotted keys'),
+    ('options = {1: 2}', r'options=\{1: 2\}, expected a dict of dotted keys'),
+    ('title = 3', 'title=3, expected a text'),
+])
+def test_a_value_of_another_type_is_refused(write, change, message):
+    with pytest.raises(ConfigError, match=message):
+        load_plan(write(f'{ONE}{change}\n'))
+
+
+def test_an_option_may_be_a_list(write, tmp_path):
+    text = ONE.replace('tau=4.', "options={'optim_wrapper.optimizer.betas': [.9, .99]}") + (
+        "options = {'optim_wrapper.optimizer': dict(_delete_=True, type='AdamW', lr=1e-3)}\n")
+    _, kd = load_plan(write(text)).runs(tmp_path).values()
+    assert 'optim_wrapper.optimizer.betas=[0.9,0.99]' in kd[0].options
+
+
+ALL = "options = {'train_dataloader.dataset.num_samples': None}\n"  # 1,200 images
+
+
+@pytest.mark.parametrize(('parts', 'more', 'message'), [
+    (6, f'{ALL}size = 201', r'parts=6, size=201: the training set has 1200 images, 200 a part, expected 201 or '
+     r'more\. Take 5 parts or fewer, or a size of 2 … 200\.'),
+    (601, ALL, r'parts=601, size=None: .* 1200 images, 1 a part, expected 2 or more\. Take 600 parts or fewer\.'),
+    (6, "methods[1]['options'] = {'train_dataloader.dataset.num_samples': 11}", r'kd_.*has 11 images, 1 a part'),
+])
+def test_parts_with_too_few_images_are_refused_before_anything_is_trained(write, tmp_path, parts, more, message):
+    plan = load_plan(write(ONE.replace('parts = 6', f'parts = {parts}') + more))
+    with pytest.raises(ConfigError, match=message):
+        plan.runs(tmp_path / 'runs')
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_parts_that_have_just_enough_images_are_taken(write, tmp_path):
+    for parts, more in ((600, ALL), (6, f'{ALL}size = 200')):
+        load_plan(write(ONE.replace('parts = 6', f'parts = {parts}') + more)).runs(tmp_path)
 
 
 def test_training_by_iteration_is_refused_before_anything_is_trained(write, tmp_path):

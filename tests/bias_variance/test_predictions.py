@@ -5,7 +5,14 @@ from factories import digits_classifier, digits_distillation, run_cfg
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
-from wsld_plugin.bias_variance.predictions import FOLDER, PredictionsHook, epoch_files, read_target
+from wsld_plugin.bias_variance.predictions import (
+    FOLDER,
+    PredictionsHook,
+    epoch_files,
+    read_log_probabilities,
+    read_target,
+    write_array,
+)
 from wsld_plugin.datasets import Digits
 from wsld_plugin.errors import ConfigError, RunError
 
@@ -89,6 +96,18 @@ def test_a_head_without_logits_is_refused(logits):
     hook._listen(None, None, logits)
     with pytest.raises(ConfigError, match=r'gives no logits \(N, C\)'):
         hook.after_val_iter(None, 0, outputs=[DataSample(), DataSample()])
+
+
+@pytest.mark.parametrize('kept', [0, 5, 100, -1])
+def test_a_cut_file_is_named_with_what_to_do(tmp_path, kept):
+    for name in ('epoch_1', 'labels'):
+        path = tmp_path / FOLDER / f'{name}.npy'
+        write_array(path, np.zeros((30, 3)))
+        path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(RunError, match=r"epoch_1\.npy cannot be read: .* Move the run's folder away"):
+        read_log_probabilities(epoch_files(tmp_path)[1])
+    with pytest.raises(RunError, match=r"labels\.npy cannot be read: .* Move the run's folder away"):
+        read_target(tmp_path)
 
 
 def test_a_run_without_predictions_is_named(tmp_path):

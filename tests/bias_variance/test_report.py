@@ -39,7 +39,6 @@ def test_what_is_not_there_is_not_told():
     assert '-0.300 [0.300, 0.500] |' in text
     for absent in ('entropy', 'between teachers', 'several teachers', 'note'):
         assert absent not in text
-    assert tables(PLAN, []) == ['Nothing is finished.']
 
 
 def test_a_note_of_several_methods_is_told_once():

@@ -21,7 +21,7 @@ from wsld_plugin.errors import RunError
 from wsld_plugin.reproduce.runs import Result, Run, finished
 
 from .plan import Method, Plan
-from .predictions import epoch_files, read_target
+from .predictions import epoch_files, read_log_probabilities, read_target
 
 Intervals = dict[str, tuple[float, float]]
 
@@ -76,10 +76,12 @@ class Finding:
 def measure(plan: Plan, runs: Mapping[Method, Sequence[Run]]) -> tuple[list[Finding], list[str]]:
     """A finding for each method whose runs are all finished, and a sentence for each that is left out.
 
-    Predictions are read one epoch at a time, as memory maps.
+    Left out are methods of which runs are missing, or predicted what is infinite or NaN. Predictions are read one
+    epoch at a time, as memory maps.
 
     Raises:
-        RunError: runs that do not fit each other: other test samples, of whichever method, or other epochs.
+        RunError: runs that do not fit each other: other test samples, of whichever method, or other epochs; a file
+            that cannot be read.
     """
     findings: list[Finding] = []
     left_out: list[str] = []
@@ -90,6 +92,11 @@ def measure(plan: Plan, runs: Mapping[Method, Sequence[Run]]) -> tuple[list[Find
         if len(results) < len(of_method):
             left_out.append(f'{method}: left out, {len(results)} of {len(of_method)} runs are finished.')
             continue
+        diverged = [told for told in map(_diverged, of_method) if told]
+        if diverged:
+            left_out.append(f'{method}: left out, log-probabilities are infinite or NaN: {"; ".join(diverged)}. To '
+                            'train it again, move the folder away; with the same settings it may diverge again.')
+            continue
         checked = checked or of_method[0]
         _check_samples(checked, of_method)
         finding, draws = _measure(method, of_method, results)
@@ -99,6 +106,15 @@ def measure(plan: Plan, runs: Mapping[Method, Sequence[Run]]) -> tuple[list[Find
             finding = replace(finding, difference=_difference((finding.last, *draws), first))
         findings.append(finding)
     return findings, left_out
+
+
+def _diverged(run: Run) -> str:
+    for epoch, path in epoch_files(run.work_dir).items():
+        log_p = read_log_probabilities(path)
+        finite = int(np.isfinite(log_p).all(axis=-1).sum())
+        if finite < len(log_p):
+            return f'{run.work_dir}, {len(log_p) - finite} of {len(log_p)} samples in epoch {epoch}'
+    return ''
 
 
 def _check_samples(first: Run, runs: Sequence[Run]) -> None:
@@ -122,7 +138,7 @@ def _measure(method: Method, runs: Sequence[Run], results: Sequence[Result],
     teachers = [run.needs for run in runs] if any(run.needs for run in runs) else None
     epochs = {}
     for epoch in files[0]:
-        log_p = [np.load(of_run[epoch], mmap_mode='r', allow_pickle=False) for of_run in files]
+        log_p = [read_log_probabilities(of_run[epoch]) for of_run in files]
         found = decompose(log_p, target, teachers)
         epochs[epoch] = found.totals()
     over_samples = resample_samples(found)

@@ -2,17 +2,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from wsld_plugin.config.files import read_config
+from wsld_plugin.config.load import load_config
 from wsld_plugin.config.paths import find_config
-from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
+from wsld_plugin.errors import ConfigError, check_choice
 from wsld_plugin.reproduce.expand import Expansion
 from wsld_plugin.reproduce.runs import Run
 
+from .images import ImageCounts
 from .predictions import BY_EPOCH
+from .values import check_keys, check_method, check_plan
 
 _HOOK = 'wsld_plugin.bias_variance.predictions.PredictionsHook'
 _KEYS = {'title', 'parts', 'size', 'models', 'teachers', 'every', 'options', 'methods'}
@@ -34,7 +37,7 @@ class Method:
     name: str
     config: Path
     tau: float | None = None
-    options: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, Any], ...] = field(default=(), hash=False)  # a value may be a list
     teacher: str = 'all'
 
     def __str__(self) -> str:
@@ -74,7 +77,7 @@ class Plan:
 
         Raises:
             ConfigError: a config that does not exist, asks for what does not exist, or trains by iteration; missing
-                data.
+                data; a training set with too few images for its parts.
         """
         common = dict(self.options)
         if self.every is not None:
@@ -83,8 +86,13 @@ class Plan:
         of_part = {f'train_dataloader.sampler.{key}': value for key, value in
                    dict(type='wsld_plugin.PartSampler', parts=self.parts, size=self.size).items()}
         expand = dict(all=Expansion(work_dir, common), part=Expansion(work_dir, {**common, **of_part}))
-        return {method: [self._run(expand[method.teacher], method, of_part, part) for part in range(self.models)]
+        runs = {method: [self._run(expand[method.teacher], method, of_part, part) for part in range(self.models)]
                 for method in self.methods}
+        counts = ImageCounts()
+        for method in self.methods:
+            cfg = load_config(method.config, {**common, **dict(method.options)})
+            counts.check(method.config, cfg, self.parts, self.size)
+        return runs
 
     def _run(self, expand: Expansion, method: Method, of_part: Mapping[str, Any], part: int) -> Run:
         options = {**of_part, 'default_hooks.predictions.type': _HOOK, **dict(method.options)}
@@ -107,20 +115,26 @@ def load_plan(path: str | Path, *, models: int | None = None, options: Mapping[s
         options: beside the plan's own, for shorter runs.
 
     Raises:
-        ConfigError: an unknown key or config; numbers that do not fit each other; a method twice.
+        ConfigError: no such plan; an unknown key or config; a value of another type or out of its range; numbers that
+            do not fit each other; a method twice.
     """
     path = find_config(path)
     cfg = read_config(path)
-    _check_keys(cfg, _KEYS, f'{path}: a plan')
-    if not cfg.get('methods') or not cfg.get('parts'):
-        raise ConfigError(f'{path} is no plan of bias and variance: it needs parts and methods.')
-    parts = cfg.parts
-    models = cfg.get('models', parts) if models is None else models
-    teachers = cfg.get('teachers', 1)
+    if 'methods' not in cfg and 'parts' not in cfg:
+        raise ConfigError(f'{path} is no plan of bias and variance: it has no methods and no parts. A config trains '
+                          'with tools/train.py, a plan of a table with tools/reproduce.py.')
+    check_keys(cfg, _KEYS, f'{path}: a plan')
+    for key in ('methods', 'parts'):
+        if key not in cfg:
+            raise ConfigError(f'{path}: a plan of bias and variance needs {key}.')
+    check_plan(str(path), cfg)
+    parts, teachers = cfg.parts, cfg.get('teachers', 1)
+    planned = cfg.get('models', parts)
+    models = planned if models is None else models
     if not 2 <= models <= parts:
         raise ConfigError(f'{path}: {models} models on {parts} disjoint parts, expected 2 … {parts} models.')
-    if not 1 <= teachers <= cfg.get('models', parts):
-        raise ConfigError(f'{path}: {teachers} teachers of {models} models, expected 1 … {models}.')
+    if teachers > planned:
+        raise ConfigError(f'{path}: {teachers} teachers of {planned} models, expected 1 … {planned}.')
     methods = tuple(_method(path, method) for method in cfg.methods)
     names = [str(method) for method in methods]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -132,9 +146,10 @@ def load_plan(path: str | Path, *, models: int | None = None, options: Mapping[s
 
 def _method(path: Path, method: Mapping[str, Any]) -> Method:
     where = f'{path}, method {method.get("name")!r}'
-    _check_keys(method, _METHOD_KEYS, where)
+    check_keys(method, _METHOD_KEYS, where)
     if not method.get('name') or not method.get('config'):
         raise ConfigError(f'{where} needs a name and a config.')
+    check_method(where, method)
     check_choice(f'{where}: teacher', method.get('teacher', 'all'), ('all', 'part'))
     try:
         config = find_config(method['config'], relative_to=path.parent).resolve()
@@ -142,9 +157,3 @@ def _method(path: Path, method: Mapping[str, Any]) -> Method:
         raise ConfigError(f'{where}: {error}') from None
     return Method(method['name'], config, method.get('tau'), tuple(method.get('options', {}).items()),
                   method.get('teacher', 'all'))
-
-
-def _check_keys(given: Mapping[str, Any], known: set[str], what: str) -> None:
-    for key in given:
-        if key not in known and not key.startswith('_'):
-            raise ConfigError(f'{what} takes no {key!r}.{did_you_mean(key, known)}')

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -101,9 +101,29 @@ def epoch_files(work_dir: Path) -> dict[int, Path]:
     return dict(sorted(files.items()))
 
 
+def read_log_probabilities(path: Path) -> np.ndarray:
+    """One of `epoch_files`, (N, C), as a memory map.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    return _read(path, mmap_mode='r')
+
+
 def read_target(work_dir: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (N,), and the true posteriors (N, C) where they are known."""
+    """Labels (N,), and the true posteriors (N, C) where they are known.
+
+    Raises:
+        RunError: a file of them cannot be read.
+    """
     folder = work_dir / FOLDER
     posteriors = folder / 'posteriors.npy'
-    return (np.load(folder / 'labels.npy', allow_pickle=False),
-            np.load(posteriors, allow_pickle=False) if posteriors.is_file() else None)
+    return _read(folder / 'labels.npy'), _read(posteriors) if posteriors.is_file() else None
+
+
+def _read(path: Path, mmap_mode: Literal['r'] | None = None) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:  # an empty file is an EOFError, a cut one a ValueError
+        raise RunError(f"{path} cannot be read: {error}. Move the run's folder away, {path.parents[1]}, and train "
+                       'it again.') from error

@@ -32,9 +32,12 @@ def write_findings(plan: Plan, work_dir: Path, findings: Sequence[Finding], left
 
 
 def tables(plan: Plan, findings: Sequence[Finding]) -> list[str]:
-    """Paragraphs: each method's error, bias and variance, their difference from the first, and on what they rest."""
-    if not findings:
-        return ['Nothing is finished.']
+    """Paragraphs: each method's error, bias and variance, their difference from the first, and on what they rest.
+
+    Args:
+        plan: what is compared.
+        findings: one or more.
+    """
     cells = [['', 'error', 'bias', 'variance', 'top-1, %']]
     for finding in findings:
         cells.append([finding.method, *(_cell(finding.last[quantity], finding.over_samples[quantity])

@@ -39,6 +39,12 @@ def test_a_config_beside_itself_has_the_ratio_one_and_another_that_of_the_rounds
     assert second['loading'] == 2.0
 
 
+def test_a_config_can_be_named_twice(monkeypatch):
+    monkeypatch.setattr('wsld_plugin.benchmarks.train._short_run', lambda *_: [(3.0, 1.0, 1.0)])
+    rows = time_runs(['a.py', 'b.py', 'a.py'], pairs=2, warmup=0, iterations=1)['rows']
+    assert [row['name'] for row in rows] == ['a', 'b', 'a (2)']
+
+
 def test_the_table_names_the_config_and_how_it_was_measured(report):
     assert '| resnet18-w8_digits | ' in train_markdown(report)
     assert '2 runs of each through the Runner, 5 iterations after 2 to warm up.' in train_markdown(report)

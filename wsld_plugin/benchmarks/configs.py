@@ -38,7 +38,7 @@ def train_steps(paths: Sequence[str], batch_size: int | None = None, side: int |
     Raises:
         ConfigError: a config that is wrong or cannot be built here; sizes that differ and are not given.
     """
-    cfgs = dict(zip(_names(paths), [read_training_config(path, options) for path in paths], strict=True))
+    cfgs = dict(zip(names_of(paths), [read_training_config(path, options) for path in paths], strict=True))
     if batch_size is None:
         own = {name: cfg.train_dataloader.get('batch_size') for name, cfg in cfgs.items()}
         batch_size = _same(own, '--batch-size')
@@ -75,7 +75,12 @@ def own_image_size(cfg: Config) -> int:
         return image_size(cfg)
 
 
-def _names(paths: Sequence[str]) -> list[str]:
+def names_of(paths: Sequence[str]) -> list[str]:
+    """The files' names, numbered where one is there twice.
+
+    >>> names_of(['a/x.py', 'a/y.py', 'b/x.py'])
+    ['x', 'y', 'x (2)']
+    """
     stems = [Path(path).stem for path in paths]
     return [stem + (f' ({earlier + 1})' if (earlier := stems[:index].count(stem)) else '')
             for index, stem in enumerate(stems)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from statistics import fmean, median
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,8 +18,9 @@ from wsld_plugin.engine.training import training_config
 from wsld_plugin.engine.workers import end_workers
 from wsld_plugin.reproduce.report import aligned_table
 
+from .configs import names_of
 from .report import header, machine_line
-from .timing import Comparison, compare
+from .timing import Comparison, compare, order
 
 _Part = tuple[float, float, float]
 
@@ -93,11 +93,12 @@ def time_runs(paths: Sequence[str], *, pairs: int, warmup: int = 10, iterations:
         ConfigError: what ``tools/train.py`` refuses.
     """
     head = header(benchmark='train', pairs=pairs, warmup=warmup, iterations=iterations)
-    runs: dict[str, list[list[_Part]]] = {path: [] for path in paths}
+    names = names_of(paths)
+    runs: dict[str, list[list[_Part]]] = {name: [] for name in names}
     for number in range(pairs):
-        for path in paths if number % 2 == 0 else reversed(paths):
-            runs[path].append(_short_run(path, warmup + iterations, options)[warmup:])
-    compared = compare({path: [_mean(parts) for parts in of_path] for path, of_path in runs.items()})
+        for place in order(len(paths), number):
+            runs[names[place]].append(_short_run(paths[place], warmup + iterations, options)[warmup:])
+    compared = compare({name: [_mean(parts) for parts in of_config] for name, of_config in runs.items()})
     return dict(head, rows=[_row(row, list(chain(*runs[row.name]))) for row in compared])
 
 
@@ -108,7 +109,7 @@ def train_markdown(report: Mapping[str, Any]) -> str:
     for row in report['rows']:
         times = [f'{1000 * row[part]:.2f}' for part in ('iteration', 'step', 'loading', 'rest')]
         lower, middle, upper = row['ratio']
-        cells.append([Path(row['name']).stem, *times, f'{100 * row["share_outside"]:.1f}', f'{middle:.3f}',
+        cells.append([row['name'], *times, f'{100 * row["share_outside"]:.1f}', f'{middle:.3f}',
                       f'{lower:.3f} … {upper:.3f}'])
     return '\n'.join([machine_line(report),
                       f'{report["pairs"]} runs of each through the Runner, {report["iterations"]} iterations after '

@@ -24,7 +24,7 @@ def read(batches):
     waiting = GivenBatches()
     for number, given in enumerate(batches):
         n = len(given[0])
-        waiting.add(GivenBatch.of(*given), np.arange(10 * number, 10 * number + n))
+        waiting.add(GivenBatch.of(*given), np.arange(10 * number, 10 * number + n), number)
     assert len(waiting) == len(batches)
     found = waiting.read()
     assert len(waiting) == 0
@@ -39,10 +39,11 @@ def read(batches):
 @pytest.mark.parametrize('most', [1, 100, 2**22])
 def test_measured_together_they_are_what_each_is_alone_and_in_order(batches, most, monkeypatch):
     monkeypatch.setattr(given_batches, '_MOST_WAITING', most)
-    measures, places = read(batches)
+    measures, (places, epochs) = read(batches)
     torch.testing.assert_close(torch.from_numpy(measures), torch.cat([expected(given) for given in batches], 1))
     assert places.tolist() == [10 * number + place for number, given in enumerate(batches)
                                for place in range(len(given[0]))]
+    assert epochs.tolist() == [number for number, given in enumerate(batches) for _ in given[0]]
 
 
 def test_a_hidden_label_leaves_its_sample_out_and_no_other():
@@ -73,7 +74,7 @@ def test_what_is_written_later_into_the_same_tensors_changes_nothing():
     wanted = expected((student, teacher, target, ce, tau))
     waiting = GivenBatches()
     given = GivenBatch.of(student.requires_grad_(), teacher, target, ce, tau)
-    waiting.add(given.clone(), np.arange(4))
+    waiting.add(given.clone(), np.arange(4), 1)
     with torch.no_grad():
         for tensor in (student, teacher, ce, given.logits):
             tensor.zero_()
@@ -85,6 +86,6 @@ def test_what_is_written_later_into_the_same_tensors_changes_nothing():
 def test_no_more_logits_wait_than_their_bound():
     waiting = GivenBatches()
     for seed in range(9):
-        waiting.add(GivenBatch.of(*batch(seed, n=64, c=8192)), np.arange(64))
+        waiting.add(GivenBatch.of(*batch(seed, n=64, c=8192)), np.arange(64), 1)
         assert sum(each.logits.numel() for each in waiting._waiting) <= given_batches._MOST_WAITING
     assert waiting.read()[0].shape == (8, 9 * 64)

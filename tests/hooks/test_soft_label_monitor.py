@@ -82,9 +82,11 @@ def expected(batches, tau):
 def test_log_and_files_have_the_measures_of_what_the_loss_was_given(tmp_path, log_interval):
     runner, seen = train(config(tmp_path, log_interval=log_interval))
     assert len(seen) == 4
-    per_line = 1 if log_interval == 1 else 2
+    per_line = 1 if log_interval == 1 else 4  # epochs of two iterations, shorter than 100
     lines = [expected(seen[first:first + per_line], 2.0) for first in range(0, 4, per_line)]
-    for name, values in logged(runner).items():
+    found = logged(runner)
+    assert set(found) == set(lines[0])
+    for name, values in found.items():
         assert values == pytest.approx([line[name] for line in lines]), name
     for epoch in (1, 2):
         found, batches = record(tmp_path, epoch), seen[2 * epoch - 2:2 * epoch]
@@ -95,6 +97,26 @@ def test_log_and_files_have_the_measures_of_what_the_loss_was_given(tmp_path, lo
     scalars = [json.loads(line) for path in tmp_path.glob('*/vis_data/scalars.json')
                for line in path.read_text().splitlines()]
     assert [line['step'] for line in scalars if 'soft_labels_epoch/weight' in line] == [1, 2]
+
+
+@pytest.mark.parametrize(('epochs_of_two', 'interval', 'told_after'), [(6, 4, [4, 8, 12]), (5, 3, [4, 6, 10]),
+                                                                     (3, 2, [2, 4, 6]), (2, 1, [1, 2, 3, 4])])
+def test_short_epochs_are_told_together_and_lines_between_repeat_nothing(tmp_path, epochs_of_two, interval,
+                                                                         told_after):
+    runner = Runner.from_cfg(config(tmp_path, epochs=epochs_of_two, log_interval=1, monitor=dict(interval=interval)))
+    lines = []
+
+    class Line(Hook):
+        priority = 'LOW'
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            lines.append('train/soft_labels/weight' in runner.message_hub.log_scalars)
+    runner.register_hook(Line())
+    runner.train()
+    assert [each['epoch'] for each in epochs(tmp_path)] == list(range(1, epochs_of_two + 1))
+    assert all(each['count'] == 40 for each in epochs(tmp_path))
+    at_ends = {iteration for iteration, there in enumerate(lines, 1) if there and iteration % 2 == 0}
+    assert at_ends == {iteration for iteration in told_after if iteration % 2 == 0}
 
 
 def test_a_run_with_it_trains_as_one_without(tmp_path):

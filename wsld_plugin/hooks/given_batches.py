@@ -1,8 +1,9 @@
 """What a distillation loss was given, kept on the device until it is measured."""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,28 +50,28 @@ class GivenBatches:
     def __init__(self) -> None:
         self._waiting: list[GivenBatch] = []
         self._measures: list[Tensor] = []
-        self._places: list[np.ndarray] = []
+        self._from: list[np.ndarray] = []
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._from)
 
-    def add(self, batch: GivenBatch, places: np.ndarray) -> None:
-        """Keep a batch, whose samples have these places (N,) in the training set."""
+    def add(self, batch: GivenBatch, places: np.ndarray, epoch: int) -> None:
+        """Keep a batch of this epoch, whose samples have these places (N,) in the training set."""
         self._waiting.append(batch)
-        self._places.append(places)
+        self._from.append(np.stack([places, np.full_like(places, epoch)]))
         if sum(each.logits.numel() for each in self._waiting) > _MOST_WAITING:
             self._measure()
 
     def read(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Measures (8, N) and places (N,) of all samples since the last time; None where there were none.
+        """Measures (8, N) of all samples since the last time, their places and epochs (2, N); None where none were.
 
         The measures of a sample with a hidden label are NaN.
         """
-        if not self._places:
+        if not self._from:
             return None
         self._measure()
-        found = torch.cat(self._measures, 1).cpu().numpy(), np.concatenate(self._places)
-        self._measures, self._places = [], []
+        found = torch.cat(self._measures, 1).cpu().numpy(), np.concatenate(self._from, 1)
+        self._measures, self._from = [], []
         return found
 
     def _measure(self) -> None:
@@ -80,6 +81,16 @@ class GivenBatches:
             student, teacher = torch.cat(logits, 1)
             teacher_ce = None if cross_entropies[0] is None else torch.cat(cross_entropies)
             self._measures.append(_measures(student, teacher, torch.cat(targets), tau, teacher_ce))
+
+
+def places_of(data_batch: Any, n: int) -> np.ndarray:
+    """The places of a batch's samples in the training set, (N,), -1 where that is not known."""
+    if hasattr(data_batch, 'keys_of_samples'):  # asking resident data for its samples would compute them
+        keys: Sequence[Any] = data_batch.keys_of_samples or [None] * n
+    else:
+        samples = data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None
+        keys = [getattr(sample, 'sample_key', None) for sample in samples or [None] * n]
+    return np.array([-1 if key is None else key.index for key in keys])
 
 
 def _measures(student: Tensor, teacher: Tensor, target: Tensor, tau: float, teacher_ce: Tensor | None) -> Tensor:

@@ -41,7 +41,7 @@ class SoftLabelEpochs:
         return json.dumps(self._records)
 
     def end(self, epoch: int, summary: Mapping[str, Any], visualizer: Visualizer) -> None:
-        """An epoch ended: keep its record and show it. Nothing for one of which no sample was looked at."""
+        """An epoch ended: keep its record and show it. Nothing for one of which every sample was left out."""
         if not summary['count']:
             return
         self._records.append(self._record(epoch, summary))
@@ -50,16 +50,15 @@ class SoftLabelEpochs:
         if is_main_process():
             _add_histogram(visualizer.get_backend('TensorboardVisBackend'), summary, epoch)
 
-    def write(self, work_dir: str, epoch: int, unfinished: Mapping[str, Any], samples: np.ndarray | None) -> None:
+    def write(self, work_dir: str, unfinished: Mapping[int, Mapping[str, Any]], samples: np.ndarray | None) -> None:
         """Write the files of :class:`wsld_plugin.SoftLabelMonitorHook`, on the main process.
 
         Args:
             work_dir: of the run.
-            epoch: the present one, from 1.
-            unfinished: its summary, where the training ends in the middle of it and may be continued there.
+            unfinished: summaries by epoch, where the training ends in the middle of one and may be continued there.
             samples: counts (3, size) of the samples, None without keys.
         """
-        records = self._records + ([self._record(epoch, unfinished)] if unfinished['count'] else [])
+        records = self._records + [self._record(*each) for each in unfinished.items() if each[1]['count']]
         if not records or not is_main_process():
             return
         folder = Path(work_dir) / FOLDER

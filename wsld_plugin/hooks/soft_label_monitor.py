@@ -1,7 +1,7 @@
 """What the soft labels do to the student, live."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from wsld_plugin.engine.graph import CapturedStep
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.registry import HOOKS
 
-from .given_batches import GivenBatches
+from .given_batches import GivenBatches, places_of
 from .loss_probe import LossProbe
 from .soft_label_counts import SoftLabelCounts
 from .soft_label_epochs import SoftLabelEpochs
@@ -32,15 +32,16 @@ class SoftLabelMonitorHook(Hook):
     The logits are copied, and stay on the device until the logger logs. Then they are measured, all at once, by
     :func:`wsld_plugin.analysis.regularization.sample_measures` at the loss's ``tau``, and all ranks share theirs.
 
-    - ``soft_labels/…`` in the log and its backends: means since the last line, quantiles of the weights.
+    - ``soft_labels/…`` in the log and its backends: means since its last line, quantiles of the weights.
     - ``soft_label_monitor/epochs.json`` in the run's folder: a list with the same of each epoch, and a histogram of
       the weights. The backends have them as ``soft_labels_epoch/…``, TensorBoard the histogram too.
     - ``soft_label_monitor/samples.npz``, where samples have a ``sample_key``: how often each sample of the training
       set was ``seen``, was a ``regularization_label`` and a ``regularization_row`` sample, int32 arrays by its index;
       ``epoch``, after which it was written.
 
-    Both files are written at the end of an epoch, but not before ``interval`` iterations have passed since the last
-    time, and at the end of the training. A resumed run goes on exactly.
+    Both files are written at the end of an epoch and of the training. Epochs that are shorter than ``interval``
+    iterations are told and written several at a time, after that many; lines of the log between have no such values.
+    A resumed run goes on exactly.
 
     A sample with a hidden label (-100) or a measure that is not finite is left out and counted as ``left_out``.
     Idle while distillation is stopped. Where the loss has another ``student_tau``, the measures still take ``tau``
@@ -67,7 +68,6 @@ class SoftLabelMonitorHook(Hook):
         self.every = every
         self.interval = interval
         self._waiting = GivenBatches()
-        self._written = 0  # iteration
         self._told = False
         self._restored: Mapping[str, Any] | None = None
 
@@ -87,7 +87,7 @@ class SoftLabelMonitorHook(Hook):
         records = '[]'
         if runner.iter and self._restored:  # an iteration tells a resumed run from one that only loads weights
             self._counts.load_state_dict(self._restored)
-            records = self._restored['epochs']
+            records = self._restored['records']
         self._epochs = SoftLabelEpochs(self._probe, self.every, records)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -100,20 +100,21 @@ class SoftLabelMonitorHook(Hook):
                          outputs: dict[str, Tensor] | None = None) -> None:
         """Keep what the loss was given; measure now and then."""
         if self._is_turn(runner):
-            self._keep(data_batch, _is_captured(runner))
-        ends, last = (runner.iter + 1) % len(runner.train_dataloader) == 0, self.is_last_train_iter(runner)
-        logs = ends or last or self.every_n_inner_iters(batch_idx, self.interval)
-        if logs or any(self.every_n_train_iters(runner, interval) for interval in self._save_intervals):
+            # from 1, also where the training counts iterations
+            self._keep(data_batch, runner.iter // len(runner.train_dataloader) + 1, _is_captured(runner))
+        length, done = len(runner.train_dataloader), runner.iter + 1
+        ends, last = done % length == 0, self.is_last_train_iter(runner)
+        # of several ranks all must have read before one of them saves
+        saves = (ends and get_world_size() > 1) or any(done % interval == 0 for interval in self._save_intervals)
+        # epochs that are shorter than the interval are told together
+        tells = (last or self.every_n_inner_iters(batch_idx, self.interval)
+                 or (ends and done // self.interval > (done - length) // self.interval))
+        if tells or saves:
             self._read()
-        if logs:
-            self._log(runner)
-        if ends:
-            summary, self._counts.in_epoch = self._counts.in_epoch, empty()
-            self._epochs.end(_epoch(runner), summary, runner.visualizer)
-        # where epochs are short, waiting for the disk after each would take longer than the steps
-        if last or (ends and runner.iter + 1 - self._written >= self.interval):
-            self._written = runner.iter + 1
-            self._epochs.write(runner.work_dir, _epoch(runner), self._counts.in_epoch, self._counts.samples)
+        if tells:
+            self._tell(runner, done // length)
+        elif ends:
+            _forget_line(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Look away."""
@@ -123,7 +124,7 @@ class SoftLabelMonitorHook(Hook):
         """Let a resumed run count on."""
         if self._waiting and get_world_size() == 1:  # of several ranks only one is here, and all have just read
             self._read()
-        checkpoint[_STATE] = dict(self._counts.state_dict(), epochs=self._epochs.dumps())
+        checkpoint[_STATE] = dict(self._counts.state_dict(), records=self._epochs.dumps())
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Keep what a resumed run goes on from."""
@@ -132,18 +133,19 @@ class SoftLabelMonitorHook(Hook):
     def _is_turn(self, runner: Runner) -> bool:
         return runner.iter % self.every == 0
 
-    def _keep(self, data_batch: Any, replayed: bool) -> None:
+    def _keep(self, data_batch: Any, epoch: int, replayed: bool) -> None:
         batch = self._probe.taken_by_replay(len(data_batch.numbers)) if replayed else self._probe.take()
         if batch is not None:
-            self._waiting.add(batch, _places(data_batch, batch.logits.shape[1]))
+            self._waiting.add(batch, places_of(data_batch, batch.logits.shape[1]), epoch)
 
     def _read(self) -> None:
         everyone = [given for given in all_gather_object(self._waiting.read()) if given is not None]
         if everyone:
-            measures, places = (np.concatenate(parts, -1) for parts in zip(*everyone, strict=True))
-            self._counts.add(measures, places)
+            measures, (places, epochs) = (np.concatenate(parts, -1) for parts in zip(*everyone, strict=True))
+            self._counts.add(measures, places, epochs)
 
-    def _log(self, runner: Runner) -> None:
+    def _tell(self, runner: Runner, ended: int) -> None:
+        """A line of the log, the epochs until this one, and, at the end of one or of the training, the files."""
         summary, self._counts.since_log = self._counts.since_log, empty()
         if summary['left_out'] and not self._told:
             self._told = True
@@ -151,27 +153,22 @@ class SoftLabelMonitorHook(Hook):
                                   'line: their label is hidden, or a logit or a cross entropy of theirs is not '
                                   'finite. This is told once; epochs.json has the number of each epoch.')
         values = {f'train/soft_labels/{name}': value for name, value in describe(summary).items()}
-        scalars = runner.message_hub.log_scalars
-        if not values:  # the log would repeat the last ones for ever
-            for name in [name for name in scalars if name.startswith('train/soft_labels/')]:
-                scalars.pop(name)
-        runner.message_hub.update_scalars(values, resumed=False)
+        if values:
+            runner.message_hub.update_scalars(values, resumed=False)
+        else:
+            _forget_line(runner)
+        for epoch in [epoch for epoch in self._counts.epochs if epoch <= ended]:
+            self._epochs.end(epoch, self._counts.epochs.pop(epoch), runner.visualizer)
+        if (runner.iter + 1) % len(runner.train_dataloader) == 0 or self.is_last_train_iter(runner):
+            self._epochs.write(runner.work_dir, self._counts.epochs, self._counts.samples)
+
+
+def _forget_line(runner: Runner) -> None:
+    """Nothing is new: the log would repeat the last values."""
+    scalars = runner.message_hub.log_scalars
+    for name in [name for name in scalars if name.startswith('train/soft_labels/')]:
+        scalars.pop(name)
 
 
 def _is_captured(runner: Runner) -> bool:
     return isinstance(vars(runner.model).get('train_step'), CapturedStep)
-
-
-def _epoch(runner: Runner) -> int:
-    """The present one, from 1, also where the training counts iterations."""
-    return runner.iter // len(runner.train_dataloader) + 1
-
-
-def _places(data_batch: Any, n: int) -> np.ndarray:
-    """The places of a batch's samples in the training set, (N,), -1 where that is not known."""
-    if hasattr(data_batch, 'keys_of_samples'):  # asking resident data for its samples would compute them
-        keys: Sequence[Any] = data_batch.keys_of_samples or [None] * n
-    else:
-        samples = data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None
-        keys = [getattr(sample, 'sample_key', None) for sample in samples or [None] * n]
-    return np.array([-1 if key is None else key.index for key in keys])

@@ -1,4 +1,4 @@
-"""The sub-commands ``configs``, ``step`` and ``train`` of tools/benchmark.py."""
+"""The sub-commands ``configs``, ``step``, ``train`` and ``monitor`` of tools/benchmark.py."""
 
 
 def add_configs(command, positive):
@@ -36,6 +36,19 @@ def add_train(command, positive):
     def measure(args):
         from wsld_plugin.benchmarks.train import time_runs
         return time_runs(args.configs, iterations=args.iterations, **_rounds(args))
+    command.set_defaults(measure=measure)
+
+
+def add_monitor(command, positive):
+    """Arguments of the sub-command beside those that all have, and what it runs."""
+    command.add_argument('config', metavar='CONFIG', help='of a distillation, with its data')
+    command.add_argument('--block', type=positive, default=20, metavar='I',
+                         help='iterations in a block [%(default)s]')
+    _add_options(command)
+
+    def measure(args):
+        from wsld_plugin.benchmarks.monitor import time_monitor
+        return time_monitor(args.config, block=args.block, **_rounds(args))
     command.set_defaults(measure=measure)
 
 

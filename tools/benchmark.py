@@ -6,7 +6,7 @@ from pathlib import Path
 from _arguments import positive
 from _benchmark_data import add_data
 from _benchmark_loss import add_loss
-from _benchmark_steps import add_configs, add_step, add_train
+from _benchmark_steps import add_configs, add_monitor, add_step, add_train
 
 
 def parse_args(argv=None):
@@ -17,6 +17,7 @@ def parse_args(argv=None):
                 positive)
     add_step(_command(commands, 'step', "one distillation step, from MMRazor's own to the fastest", 10, 2), positive)
     add_train(_command(commands, 'train', 'short runs through the Runner: what is not the step', 3, 10), positive)
+    add_monitor(_command(commands, 'monitor', 'what SoftLabelMonitorHook costs, in one run', 50, 5), positive)
     add_loss(_command(commands, 'loss', "value and gradient of the losses beside MMRazor's", 40, 5))
     add_data(_command(commands, 'data', 'images a second through a training pipeline', 20, 1), positive)
     args = parser.parse_args(argv)

@@ -18,13 +18,14 @@ from .configs import own_image_size, read_training_config, train_steps
 from .gate import check_agrees
 from .ladder import Rung, rungs
 from .ladder_report import ladder_markdown, ladder_report
+from .monitor import monitor_markdown
 from .report import as_json, header, markdown
 from .step import TrainStep
 from .timing import Variant, compare, time_in_turns
 from .train import train_markdown
 
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
-_AS_TEXT = dict(configs=markdown, step=ladder_markdown, train=train_markdown)
+_AS_TEXT = dict(configs=markdown, step=ladder_markdown, train=train_markdown, monitor=monitor_markdown)
 
 
 def compare_configs(paths: Sequence[str], *, pairs: int, warmup: int = 5, batch_size: int | None = None,

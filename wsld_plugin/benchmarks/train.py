@@ -22,7 +22,7 @@ from .configs import names_of
 from .report import header, machine_line
 from .timing import Comparison, compare, order
 
-_Part = tuple[float, float, float]
+Part = tuple[float, float, float]  # iteration, loading, step; seconds
 
 
 class _EnoughError(Exception):
@@ -43,7 +43,7 @@ class StepClock(Hook):
 
     def __init__(self, iterations: int) -> None:
         self.iterations = iterations
-        self.parts: list[_Part] = []
+        self.parts: list[Part] = []
         self._begin = self._loaded = self._step = 0.0
 
     def before_train(self, runner: Runner) -> None:
@@ -94,10 +94,10 @@ def time_runs(paths: Sequence[str], *, pairs: int, warmup: int = 10, iterations:
     """
     head = header(benchmark='train', pairs=pairs, warmup=warmup, iterations=iterations)
     names = names_of(paths)
-    runs: dict[str, list[list[_Part]]] = {name: [] for name in names}
+    runs: dict[str, list[list[Part]]] = {name: [] for name in names}
     for number in range(pairs):
         for place in order(len(paths), number):
-            runs[names[place]].append(_short_run(paths[place], warmup + iterations, options)[warmup:])
+            runs[names[place]].append(short_run(paths[place], warmup + iterations, options)[warmup:])
     compared = compare({name: [_mean(parts) for parts in of_config] for name, of_config in runs.items()})
     return dict(head, rows=[_row(row, list(chain(*runs[row.name]))) for row in compared])
 
@@ -119,7 +119,16 @@ def train_markdown(report: Mapping[str, Any]) -> str:
                       'loading, within a round.'])
 
 
-def _short_run(path: str, iterations: int, options: Mapping[str, Any] | None) -> list[_Part]:
+def short_run(path: str, iterations: int, options: Mapping[str, Any] | None,
+              hooks: Sequence[Hook] = ()) -> list[Part]:
+    """The parts of so many iterations of a config, in a run that nothing is left of; see :class:`StepClock`.
+
+    Args:
+        path: of the config.
+        iterations: after which it ends.
+        options: what replaces settings of the config.
+        hooks: beside its own.
+    """
     with TemporaryDirectory() as folder:
         cfg = training_config(path, work_dir=folder, validate=False, options=dict(options or {}))
         cfg.default_hooks.checkpoint.interval = cfg.train_cfg.max_epochs = 10**9
@@ -128,7 +137,8 @@ def _short_run(path: str, iterations: int, options: Mapping[str, Any] | None) ->
         check_teacher(cfg)
         runner = RUNNERS.build(cfg)
         clock = StepClock(iterations)
-        runner.register_hook(clock)
+        for hook in (*hooks, clock):
+            runner.register_hook(hook)
         try:
             runner.train()
         except _EnoughError:
@@ -138,11 +148,11 @@ def _short_run(path: str, iterations: int, options: Mapping[str, Any] | None) ->
         return clock.parts
 
 
-def _mean(parts: Sequence[_Part]) -> float:
+def _mean(parts: Sequence[Part]) -> float:
     return fmean(iteration - loading for iteration, loading, _ in parts)
 
 
-def _row(compared: Comparison, parts: Sequence[_Part]) -> dict[str, Any]:
+def _row(compared: Comparison, parts: Sequence[Part]) -> dict[str, Any]:
     rest = [iteration - loading - step for iteration, loading, step in parts]
     return dict(name=compared.name, iteration=median(whole for whole, *_ in parts), ratio=compared.ratio,
                 step=median(step for *_, step in parts), loading=median(loading for _, loading, _ in parts),

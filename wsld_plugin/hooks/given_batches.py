@@ -50,7 +50,8 @@ class GivenBatches:
     def __init__(self) -> None:
         self._waiting: list[GivenBatch] = []
         self._measures: list[Tensor] = []
-        self._from: list[np.ndarray] = []
+        self._from: list[tuple[np.ndarray, int]] = []
+        self._logits = 0  # that wait
 
     def __len__(self) -> int:
         return len(self._from)
@@ -58,8 +59,9 @@ class GivenBatches:
     def add(self, batch: GivenBatch, places: np.ndarray, epoch: int) -> None:
         """Keep a batch of this epoch, whose samples have these places (N,) in the training set."""
         self._waiting.append(batch)
-        self._from.append(np.stack([places, np.full_like(places, epoch)]))
-        if sum(each.logits.numel() for each in self._waiting) > _MOST_WAITING:
+        self._from.append((places, epoch))
+        self._logits += batch.logits.numel()
+        if self._logits > _MOST_WAITING:
             self._measure()
 
     def read(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -70,12 +72,14 @@ class GivenBatches:
         if not self._from:
             return None
         self._measure()
-        found = torch.cat(self._measures, 1).cpu().numpy(), np.concatenate(self._from, 1)
+        places, epochs = zip(*self._from, strict=True)
+        origins = np.stack([np.concatenate(places), np.repeat(epochs, [len(each) for each in places])])
+        found = torch.cat(self._measures, 1).cpu().numpy(), origins
         self._measures, self._from = [], []
         return found
 
     def _measure(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._logits = self._waiting, [], 0
         for _, group in groupby(waiting, _kind):
             logits, targets, cross_entropies, (tau, *_) = zip(*group, strict=True)
             student, teacher = torch.cat(logits, 1)

@@ -1,6 +1,7 @@
 """What the soft labels do to the student, live."""
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from .soft_label_counts import SoftLabelCounts
 from .soft_label_epochs import SoftLabelEpochs
 
 _STATE = 'soft_label_monitor'
+_SECONDS = 10.0  # between two writings: each waits for the disk
 
 
 @HOOKS.register_module()
@@ -39,9 +41,9 @@ class SoftLabelMonitorHook(Hook):
       set was ``seen``, was a ``regularization_label`` and a ``regularization_row`` sample, int32 arrays by its index;
       ``epoch``, after which it was written.
 
-    Both files are written at the end of an epoch and of the training. Epochs that are shorter than ``interval``
-    iterations are told and written several at a time, after that many; lines of the log between have no such values.
-    A resumed run goes on exactly.
+    Both files are written at the end of the training, and before at the end of an epoch, ten seconds or more after
+    the last time. Epochs that are shorter than ``interval`` iterations are told several at a time, after that many;
+    lines of the log between have no such values. A resumed run goes on exactly.
 
     A sample with a hidden label (-100) or a measure that is not finite is left out and counted as ``left_out``.
     Idle while distillation is stopped. Where the loss has another ``student_tau``, the measures still take ``tau``
@@ -69,6 +71,7 @@ class SoftLabelMonitorHook(Hook):
         self.interval = interval
         self._waiting = GivenBatches()
         self._told = False
+        self._written = time.monotonic()
         self._restored: Mapping[str, Any] | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -93,13 +96,13 @@ class SoftLabelMonitorHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Look where it is this iteration's turn."""
         # what is recorded is replayed in every iteration
-        self._probe.on = self._is_turn(runner) or _is_captured(runner)
+        self._probe.on = self.is_turn(runner) or _is_captured(runner)
         self._probe.follow()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, Tensor] | None = None) -> None:
         """Keep what the loss was given; measure now and then."""
-        if self._is_turn(runner):
+        if self.is_turn(runner):
             # from 1, also where the training counts iterations
             self._keep(data_batch, runner.iter // len(runner.train_dataloader) + 1, _is_captured(runner))
         length, done = len(runner.train_dataloader), runner.iter + 1
@@ -116,6 +119,10 @@ class SoftLabelMonitorHook(Hook):
         elif ends:
             _forget_line(runner)
 
+    def is_turn(self, runner: Runner) -> bool:
+        """Whether this iteration is looked at."""
+        return runner.iter % self.every == 0
+
     def after_train(self, runner: Runner) -> None:
         """Look away."""
         self._probe.close()
@@ -129,9 +136,6 @@ class SoftLabelMonitorHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Keep what a resumed run goes on from."""
         self._restored = checkpoint.get(_STATE)
-
-    def _is_turn(self, runner: Runner) -> bool:
-        return runner.iter % self.every == 0
 
     def _keep(self, data_batch: Any, epoch: int, replayed: bool) -> None:
         batch = self._probe.taken_by_replay(len(data_batch.numbers)) if replayed else self._probe.take()
@@ -159,8 +163,10 @@ class SoftLabelMonitorHook(Hook):
             _forget_line(runner)
         for epoch in [epoch for epoch in self._counts.epochs if epoch <= ended]:
             self._epochs.end(epoch, self._counts.epochs.pop(epoch), runner.visualizer)
-        if (runner.iter + 1) % len(runner.train_dataloader) == 0 or self.is_last_train_iter(runner):
+        last, ends = self.is_last_train_iter(runner), (runner.iter + 1) % len(runner.train_dataloader) == 0
+        if last or (ends and time.monotonic() - self._written >= _SECONDS):
             self._epochs.write(runner.work_dir, self._counts.epochs, self._counts.samples)
+            self._written = time.monotonic()
 
 
 def _forget_line(runner: Runner) -> None:

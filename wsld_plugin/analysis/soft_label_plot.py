@@ -11,7 +11,7 @@ from wsld_plugin.engine.figure import save_figure
 from wsld_plugin.errors import ConfigError
 
 from .epoch_records import Epochs, read_epochs
-from .writable import check_writable
+from .writable import check_picture
 
 
 def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
@@ -28,11 +28,7 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
         ConfigError: another file than a PNG, or one that cannot be written; a run without the hook's file, or with
             other epochs than the first.
     """
-    path = Path(path)
-    if path.suffix.lower() != '.png' or path.is_dir():
-        such = path / 'soft_labels.png' if path.is_dir() else path.with_suffix('.png')
-        raise ConfigError(f'--out {path}: the picture is a PNG. Give the name of a file, such as {such}.')
-    check_writable(path.parent)
+    check_picture(path, 'soft_labels.png')
     groups: dict[tuple[float, str], list[Epochs]] = {}
     numbers = None
     for run in runs:

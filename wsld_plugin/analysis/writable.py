@@ -25,3 +25,20 @@ def check_writable(folder: str | Path) -> None:
     except OSError as error:
         raise ConfigError(f'{folder}: nothing can be written to {found} ({error.strerror}). Give another folder as '
                           '--out.') from error
+
+
+def check_picture(path: str | Path, name: str) -> None:
+    """Refuse a file that no PNG can be written to.
+
+    Args:
+        path: of the file.
+        name: such as a picture of this kind has, where a folder is given.
+
+    Raises:
+        ConfigError: it is no name of a PNG, or its folder cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix.lower() != '.png' or path.is_dir():
+        such = path / name if path.is_dir() else path.with_suffix('.png')
+        raise ConfigError(f'--out {path}: the picture is a PNG. Give the name of a file, such as {such}.')
+    check_writable(path.parent)

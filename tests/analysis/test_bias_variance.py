@@ -107,7 +107,7 @@ def test_variance_within_and_between_teachers_is_what_pairs_of_students_show(tea
     of_teacher = [logit[np.array(teachers) == teacher] for teacher in set(teachers)]
     pooled = sum(((of - of.mean()) ** 2).sum() for of in of_teacher) / (len(teachers) - len(of_teacher))
     assert 8 * found.within[0] == pytest.approx(pooled, rel=1e-5)
-    assert 8 * found.variance_corrected[0] == pytest.approx(np.mean(other), rel=1e-5)
+    assert 8 * (found.within + found.between)[0] == pytest.approx(np.mean(other), rel=1e-5)
 
 
 def test_with_equal_groups_the_parts_are_those_of_a_one_way_analysis_of_variance():
@@ -127,23 +127,27 @@ def test_known_variance_within_and_between_teachers_is_found_without_bias(teache
     found = decompose(logits, np.zeros(samples, dtype=int), teachers)
     truth = GaussianModels(LOGITS[0], (within ** 2 + between ** 2) ** .5).variance().mean()
     of_teachers = GaussianModels(LOGITS[0], between).variance().mean() if between else 0.
-    for estimate, expected in ((found.variance_corrected, truth), (found.within, truth - of_teachers),
-                               (found.between, of_teachers)):
+    counts, models = np.unique(teachers, return_counts=True)[1], len(teachers)
+    share = sum(1 for m in range(models) for n in range(models) if teachers[m] != teachers[n]) / models / (models - 1)
+    assert f'holds {share:.0%} of what differs between teachers' in found.notes[-1]
+    assert share == pytest.approx((1 - ((counts / models) ** 2).sum()) * models / (models - 1))
+    for estimate, expected in ((found.within + found.between, truth), (found.within, truth - of_teachers),
+                               (found.between, of_teachers),
+                               (found.variance_corrected, truth - (1 - share) * of_teachers)):
         error = estimate.std() / samples ** .5
         assert error < .03 * truth
         assert abs(estimate.mean() - expected) < 3.5 * error + .005 * truth  # right to second order
     assert found.totals()['bias'] + found.totals()['variance'] == pytest.approx(found.totals()['error'], rel=1e-12)
 
 
-def test_shared_teachers_change_the_correction_and_nothing_that_was_found():
+def test_shared_teachers_are_told_and_change_nothing_else():
     teachers = [0, 1, 0, 1, 0, 1]
     plain, split = decompose(LOG_P, LABELS), decompose(LOG_P, LABELS, teachers)
-    for part in ('error', 'bias', 'variance', 'mean_model'):
+    for part in ('error', 'bias', 'variance', 'mean_model', 'variance_corrected', 'bias_corrected'):
         np.testing.assert_allclose(getattr(split, part), getattr(plain, part), rtol=1e-12)
-    np.testing.assert_array_equal(split.variance_corrected, split.within + split.between)
-    np.testing.assert_allclose(split.bias_corrected + split.variance_corrected, split.error, rtol=1e-12)
+    assert (plain.within, plain.notes) == (None, ())
     assert (split.between < 0).any()  # independent models: nothing is between them
-    assert (split.variance_corrected > 0).all()
+    assert split.notes[0].startswith('6 models have 2 teachers: the variance holds 60% of what differs')
 
 
 def test_teachers_of_their_own_are_as_none():

@@ -72,34 +72,15 @@ def test_sets_of_one_single_model_are_left_out():
     assert interval(draws['variance']) == pytest.approx((draws['variance'][kept][0], ) * 2)
 
 
-def test_a_resample_of_students_of_shared_teachers_is_the_decomposition_of_these_students():
-    teachers = np.array([0, 1, 0, 1, 0, 1])
-    draws = resample_models(MODELS, POSTERIOR, 60, seed=3, teachers=teachers)
-    counts = np.random.default_rng(3).multinomial(6, np.full(6, 1 / 6), size=60)
+def test_a_resample_is_the_decomposition_of_these_models():
+    draws = resample_models(MODELS, POSTERIOR, 40, seed=3)
+    counts = np.random.default_rng(3).multinomial(6, np.full(6, 1 / 6), size=40)
     for number, count in enumerate(counts):
-        if len(set(teachers[count > 0])) == 1:
-            assert np.isnan(draws['variance'][number])
-            continue
-        again = decompose(np.repeat(MODELS, count, axis=0), POSTERIOR, np.repeat(teachers, count))
+        again = decompose(np.repeat(MODELS, count, axis=0), POSTERIOR)
+        left = 1 - ((count / 6) ** 2).sum()
         assert draws['error'][number] == pytest.approx(again.error.mean())
-        assert draws['variance'][number] == pytest.approx(again.variance_corrected.mean())
-        assert draws['bias'][number] == pytest.approx(again.bias_corrected.mean())
-
-
-def test_resampled_students_of_shared_teachers_lie_about_their_estimate():
-    teachers = [0, 1, 0, 1, 0]
-    rng = np.random.default_rng(4)
-    logits = LOGITS + .5 * rng.standard_normal((2, 60, 4))[teachers] + .4 * rng.standard_normal((5, 60, 4))
-    found = decompose(logits, POSTERIOR, teachers).totals()
-    draws = resample_models(logits, POSTERIOR, 2000, teachers=teachers)
-    for quantity in ('error', 'variance'):
-        assert np.nanmean(draws[quantity]) == pytest.approx(found[quantity], rel=.03)
-    assert found['variance'] > 1.1 * decompose(logits, POSTERIOR).totals()['variance']
-
-
-def test_students_of_one_teacher_are_drawn_as_models_without():
-    one, none = (resample_models(MODELS, POSTERIOR, 50, teachers=teachers) for teachers in ([7] * 6, None))
-    np.testing.assert_array_equal(one['variance'], none['variance'])
+        assert draws['variance'][number] == pytest.approx(again.variance.mean() / left)
+        assert draws['bias'][number] == pytest.approx(draws['error'][number] - draws['variance'][number])
 
 
 def test_draws_are_the_same_in_blocks_of_any_size_and_need_little_memory():
@@ -116,9 +97,9 @@ def test_draws_are_the_same_in_blocks_of_any_size_and_need_little_memory():
 
 
 def test_many_samples_are_resampled_over_models_in_blocks(monkeypatch):
-    whole = resample_models(MODELS, POSTERIOR, 50, teachers=[0, 1] * 3)
+    whole = resample_models(MODELS, POSTERIOR, 50)
     monkeypatch.setattr(bias_variance_bootstrap, 'blocks', lambda length, row: blocks(length, row, 7 * row))
-    for quantity, draws in resample_models(MODELS, POSTERIOR, 50, teachers=[0, 1] * 3).items():
+    for quantity, draws in resample_models(MODELS, POSTERIOR, 50).items():
         np.testing.assert_allclose(draws, whole[quantity], rtol=1e-10)
 
 

@@ -23,8 +23,8 @@ def test_each_method_has_a_line_and_another_for_its_difference_from_the_first():
     assert 'less those of hard labels' in text
     assert '-0.300 [0.300, 0.500] [0.300, 0.500]' in text
     assert 'M = 5 models on disjoint parts, N = 597 test samples' in text
-    assert 'Variance times M/(M−1), where students share several teachers the sum of the parts below; bias is' in text
-    assert '| KD, τ = 4 | 0.2500            | 0.1500           | 0.4000 |' in text
+    assert 'Variance times M/(M−1); bias is error less variance.' in text
+    assert '| KD, τ = 4 | 0.250             | 0.150            | 0.400 |' in text
     assert '2 teachers of 3 and 2 students; ' in text
     assert 'KD, τ = 4: A note.' in text
     assert text.endswith('a machine')

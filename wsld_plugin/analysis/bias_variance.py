@@ -22,8 +22,8 @@ class Decomposition:
         variance: (N,), mean_m KL(p̄‖p̂_m) ≥ 0, as it was found among M models: too low, see `variance_corrected`.
         mean_model: (N, C), log p̄.
         notes: what a reader of the figures should know, a sentence each.
-        within, between: (N,), where models share several teachers: the parts of `variance_corrected` that models of
-            one teacher have, and that their teachers add. Between may be below zero where teachers hardly differ.
+        within, between: (N,), where models share several teachers: how much models of one teacher vary, and how much
+            their teachers add, each without bias. Two teachers tell the second roughly; it may be below zero.
     """
 
     models: int
@@ -37,13 +37,7 @@ class Decomposition:
 
     @property
     def variance_corrected(self) -> np.ndarray:
-        """(N,) ≥ 0: what infinitely many models would show, each with a teacher of its own, to second order.
-
-        M/(M−1) times `variance`, or within + between where models share teachers; see `decompose`. Where all have
-        one teacher: what infinitely many students of this teacher would show.
-        """
-        if self.within is not None and self.between is not None:
-            return self.within + self.between
+        """(N,), M/(M−1) times `variance`: what infinitely many models would show; see `decompose`."""
         return self.variance * self.models / (self.models - 1)
 
     @property
@@ -68,24 +62,26 @@ def decompose(log_probabilities: Any, target: Any, teachers: Sequence[Any] | Non
         mean_m KL(p̄‖p̂_m) = −log Z = V
 
     The expectation is over whatever the models differ in: their training images, initial weights, teachers. It
-    holds for infinitely many models; of M models the ``*_corrected`` properties are the estimates, by the method of
-    moments, to second order. With log p̂_m = μ + a_t + e_m, independent a of the teacher and e of the model, and
-    Q(x) = ½·Var_{k~p̄}(x[k]), V is the sum over all pairs of models of Q(log p̂_m − log p̂_n)/M², and a pair has
+    holds for infinitely many models. With log p̂_m = μ + a_t + e_m, independent a of the teacher and e of the model,
+    and Q(x) = ½·Var_{k~p̄}(x[k]), V is to second order the sum over all pairs of models of
+    Q(log p̂_m − log p̂_n)/M², and a pair has
 
     ::
 
         E Q(log p̂_m − log p̂_n) = 2·w        with one teacher,      w = E Q(e): variance within
                                  2·(w + b)  with two teachers,     b = E Q(a): variance between
 
-    With n_t models a teacher, and V_t the V among these alone, so that the pairs of teacher t are n_t²·V_t of M²·V:
+    so that V·M/(M−1), the correction for finite M, has no bias where no two models share a teacher. With n_t models
+    a teacher, and V_t the V among these alone:
 
     ::
 
+        E V·M/(M−1) = w + s·b,    s = (1 − Σ_t (n_t/M)²)·M/(M−1)
         w     = Σ_t n_t·V_t / (M − T)                                 pairs of one teacher, as in ANOVA
         w + b = (V − Σ_t (n_t/M)²·V_t) / (1 − Σ_t (n_t/M)²)           pairs of two teachers
 
-    With equal n_t these are the estimates of a one-way ANOVA; where no two models share a teacher the second one is
-    V·M/(M−1). Where all share one, b cannot be known: it counts as bias, and a note says so.
+    The part (1−s)·b counts as bias, and a note says so. w + b does not take the place of V·M/(M−1), because of few
+    teachers b is known so roughly that it would make methods with teachers and without incomparable.
 
     With labels as targets the error holds the noise of the labels too, and it counts as bias; with the true
     posterior as q it does not (see `entropy`).
@@ -111,6 +107,10 @@ def decompose(log_probabilities: Any, target: Any, teachers: Sequence[Any] | Non
     if len(groups) == 1:
         notes += (f'All {count} models have one teacher: bias, variance and the intervals, over the models too, are '
                   'given that teacher. What another teacher would change counts as bias.', )
+    elif len(groups) < count:
+        notes += (f'{count} models have {len(groups)} teachers: the variance holds '
+                  f'{_share_of_teachers(groups, count):.0%} of what differs between teachers, the bias the rest, and '
+                  'the intervals do not hold what other teachers would change.', )
     mean_log = np.zeros(models[0].shape)
     of_teacher, of_pairs = np.zeros(samples), np.zeros(samples)
     for group in groups:
@@ -129,8 +129,17 @@ def decompose(log_probabilities: Any, target: Any, teachers: Sequence[Any] | Non
     within = between = None
     if 1 < len(groups) < count:
         within = of_teacher * count / (count - len(groups))
-        between = (variance - of_pairs) / (1 - sum((len(group) / count) ** 2 for group in groups)) - within
+        between = (variance - of_pairs) / _other_pairs(groups, count) - within
     return Decomposition(count, error, divergence(target, mean_model), variance, mean_model, notes, within, between)
+
+
+def _other_pairs(groups: Sequence[Sequence[int]], models: int) -> float:
+    """The share of pairs, a model with itself among them, that have two teachers."""
+    return 1 - sum((len(group) / models) ** 2 for group in groups)
+
+
+def _share_of_teachers(groups: Sequence[Sequence[int]], models: int) -> float:
+    return _other_pairs(groups, models) * models / (models - 1)
 
 
 def entropy(posterior: Any) -> np.ndarray:

@@ -42,7 +42,7 @@ class Finding:
         over_models: and over the models, given their teachers; None below `MIN_MODELS` models.
         difference: from the first method, the last epoch of each: totals, with paired intervals of both kinds.
         within, between: the variance between data sets and between teachers, where students share several teachers;
-            together the variance of the last epoch.
+            see `Decomposition`.
         irreducible: entropy of the true posterior, where it is known; error and bias are then without it.
         notes: a sentence each.
         machines: on what it was trained.
@@ -142,7 +142,7 @@ def _measure(method: Method, runs: Sequence[Run], results: Sequence[Result],
         found = decompose(log_p, target, teachers)
         epochs[epoch] = found.totals()
     over_samples = resample_samples(found)
-    over_models = resample_models(log_p, target, teachers=teachers) if len(runs) >= MIN_MODELS else None
+    over_models = resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
     accuracies = [result.last_accuracy for result in results]
     return Finding(
         str(method), method.name, method.tau, len(runs), len(labels), (mean(accuracies), stdev(accuracies)), epochs,

@@ -47,9 +47,8 @@ def tables(plan: Plan, findings: Sequence[Finding]) -> list[str]:
     known = one.irreducible is not None
     paragraphs = [aligned_table(cells), (
         f'Nats per test sample, the last epoch, M = {one.models} models on disjoint parts, N = {one.samples} test '
-        f'samples. In brackets: 95 % bootstrap over the test samples. Variance times M/(M−1)'
-        + (', where students share several teachers the sum of the parts below' if split else '')
-        + '; bias is error less variance. Top-1: mean ± standard deviation over the models.'
+        'samples. In brackets: 95 % bootstrap over the test samples. Variance times M/(M−1); bias is error less '
+        'variance. Top-1: mean ± standard deviation over the models.'
         + (f' Error and bias are against the true posterior; its entropy, {one.irreducible:.4f}, comes to the cross '
            'entropy with labels on top.' if known else ''))]
     compared = [finding for finding in findings if finding.difference]
@@ -65,14 +64,13 @@ def tables(plan: Plan, findings: Sequence[Finding]) -> list[str]:
         paragraphs += [aligned_table(cells), f'In brackets: 95 % bootstrap, paired, {over}.']
     if split:
         cells = [['variance', 'between data sets', 'between teachers', 'sum']]
-        cells += [[finding.method, f'{finding.within:.4f}', f'{finding.between:.4f}',
-                   f'{finding.last["variance"]:.4f}'] for finding in split]
+        cells += [[finding.method, f'{finding.within:.3f}', f'{finding.between:.3f}',
+                   f'{(finding.within or 0) + (finding.between or 0):.3f}'] for finding in split]
         of_each = ' and '.join(str(len(range(teacher, plan.models, plan.teachers)))
                                for teacher in range(plan.teachers))
         paragraphs += [aligned_table(cells), (
-            f'{plan.teachers} teachers of {of_each} students; initial weights and order count with the data sets. '
-            f'{plan.teachers} teachers tell the part between them roughly: it may come out below zero, and the '
-            'intervals do not hold what other teachers would change.')]
+            f'Without bias, but rough: {plan.teachers} teachers of {of_each} students; the part between teachers may '
+            'come out below zero. Initial weights and order count with the data sets.')]
     of_note: dict[str, list[str]] = {}
     for finding in findings:
         for note in finding.notes:

@@ -48,6 +48,7 @@ def weights(path):
 @needs_cpu
 @pytest.mark.parametrize('strategy', ['fsdp', pytest.param('deepspeed', marks=pytest.mark.skipif(
     without_deepspeed, reason='DeepSpeed is not installed'))])
+@pytest.mark.slow
 def test_two_processes_with_shards_end_with_the_weights_of_one_without(tmp_path, strategy):
     config = run_of(tmp_path, strategy, batch_size=10)
     # DeepSpeed starts once in a process, and resumes not at all

@@ -46,6 +46,7 @@ def test_train_kill_resume_and_test_give_the_weights_of_an_uninterrupted_run(tmp
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.slow
 def test_a_trained_folder_is_not_overwritten_and_a_named_checkpoint_is_resumed(tmp_path):
     config, work_dir = config_file(tmp_path, epochs=1), tmp_path / 'run'
     tool('train.py', config, '--work-dir', work_dir, '--no-validate')

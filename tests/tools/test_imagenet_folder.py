@@ -51,6 +51,7 @@ def test_one_process_resumes_exports_and_is_tested(tmp_path, config):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='would need two GPUs')
+@pytest.mark.slow
 def test_two_processes_train_and_resume(tmp_path, config):
     tool('dist_train.sh', config, 2, '--work-dir', tmp_path)
     more = tool('dist_train.sh', config, 2, '--work-dir', tmp_path, '--resume',

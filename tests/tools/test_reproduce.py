@@ -30,6 +30,7 @@ def folder_of(work_dir, name):
     return next(run.work_dir for runs in plan.runs(work_dir).values() for run in runs if run.config.stem == name)
 
 
+@pytest.mark.slow
 def test_a_second_call_repeats_nothing_and_prints_the_same_table(tmp_path):
     arguments = ('--seeds', 0, '--methods', 'KD', 'Tf-KD_reg')
     first = reproduce(tmp_path, *arguments).stdout
@@ -48,6 +49,7 @@ def test_a_second_call_repeats_nothing_and_prints_the_same_table(tmp_path):
     assert len(list(tmp_path.glob('*/seed0/result.json'))) == 3  # KD's teacher too
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_the_table_has_the_others(tmp_path):
     arguments = ('--seeds', 0, '--methods', 'label smoothing', 'Tf-KD_reg')
     assert reproduce(tmp_path, *arguments, '--report-only').stdout.count('not run') == 4

@@ -289,9 +289,9 @@ def test_all_is_read_before_a_validation_whose_checkpoint_holds_it(tmp_path):
     """Where several ranks train, only one is there when it is saved."""
     class Waiting(Hook):
 
-        def before_val(self, runner):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             monitor, = (hook for hook in runner.hooks if isinstance(hook, SoftLabelMonitorHook))
-            found.append((runner.iter, len(monitor._waiting)))
+            found.append(len(monitor._waiting))
     found = []
 
     cfg = run_cfg(tmp_path, digits_distillation(), 1, custom_hooks=[dict(type='wsld_plugin.SoftLabelMonitorHook')])
@@ -299,12 +299,12 @@ def test_all_is_read_before_a_validation_whose_checkpoint_holds_it(tmp_path):
     cfg.train_cfg = dict(by_epoch=False, max_iters=4, val_interval=3)
     cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
     cfg.default_hooks.logger.interval = 100
-    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=100)
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=-1)  # the best alone
     cfg.log_processor = dict(by_epoch=False)
     runner = Runner.from_cfg(cfg)
     runner.register_hook(Waiting())
     runner.train()
-    assert found == [(3, 0), (4, 0)]
+    assert found == [1, 2, 0, 0]  # validated after the third, and at the end
 
 
 def test_a_model_without_a_loss_on_logits_is_refused_before_the_first_step(tmp_path):

@@ -108,7 +108,8 @@ class SoftLabelMonitorHook(Hook):
         length, done = len(runner.train_dataloader), runner.iter + 1
         ends, last = done % length == 0, self.is_last_train_iter(runner)
         # of several ranks all must have read before one of them saves
-        saves = (ends and get_world_size() > 1) or any(done % interval == 0 for interval in self._save_intervals)
+        saves = (ends and get_world_size() > 1) or any(
+            self.every_n_train_iters(runner, interval) for interval in self._save_intervals)
         # epochs that are shorter than the interval are told together
         tells = (last or self.every_n_inner_iters(batch_idx, self.interval)
                  or (ends and done // self.interval > (done - length) // self.interval))

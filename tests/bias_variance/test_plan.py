@@ -159,3 +159,11 @@ def test_every_plan_opens_with_its_command_and_can_be_run(path, tmp_path):
     assert f'tools/bias_variance.py configs/bias_variance/{path.name}' in path.read_text().split('"""')[1]
     plan = load_plan(path, models=2)
     assert {len(runs) for runs in plan.runs(tmp_path).values()} == {2}
+
+
+def test_given_options_take_the_place_of_those_of_the_methods_and_of_every(tmp_path):
+    plan = load_plan(CONFIGS / 'bias_variance/digits.py', models=2,
+                     options={'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1})
+    runs = [run for of_method in plan.runs(tmp_path).values() for run in of_method]
+    assert {run.epochs for run in runs} == {2}
+    assert all('train_cfg.val_interval=1' in run.options for run in runs)

@@ -93,3 +93,12 @@ def test_every_plan_opens_with_its_command_and_gives_each_figure_a_source(name):
     assert f'tools/reproduce.py configs/reproduce/{name}' in path.read_text().split('"""')[1]
     for cell in load_plan(path).cells:
         assert cell.published is None or cell.source
+
+
+def test_given_options_take_the_place_of_those_of_the_plan_and_of_its_cells(tmp_path):
+    options = {'train_cfg.max_epochs': 3, 'train_dataloader.dataset.ambiguity': 0.25}
+    plan = load_plan(CONFIGS / 'reproduce/partial_labels.py', seeds=[0], options=options, rows=['Δ = 0.3'])
+    runs = [run for of_cell in plan.runs(tmp_path, check_files=False).values() for run in of_cell]
+    assert {run.epochs for run in runs} == {3}
+    assert {option for run in runs for option in run.options if 'dataset' in option} == {
+        'train_dataloader.dataset.ambiguity=0.25', 'train_dataloader.dataset.unreliability=0.3'}

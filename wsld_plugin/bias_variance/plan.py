@@ -11,6 +11,7 @@ from wsld_plugin.config.load import load_config
 from wsld_plugin.config.paths import find_config
 from wsld_plugin.errors import ConfigError, check_choice
 from wsld_plugin.reproduce.expand import Expansion
+from wsld_plugin.reproduce.plan import overridden
 from wsld_plugin.reproduce.runs import Run
 
 from .images import ImageCounts
@@ -81,7 +82,7 @@ class Plan:
         """
         common = dict(self.options)
         if self.every is not None:
-            common['train_cfg.val_interval'] = self.every
+            common.setdefault('train_cfg.val_interval', self.every)
         # the sampler takes its part from the seed
         of_part = {f'train_dataloader.sampler.{key}': value for key, value in
                    dict(type='wsld_plugin.PartSampler', parts=self.parts, size=self.size).items()}
@@ -112,7 +113,8 @@ def load_plan(path: str | Path, *, models: int | None = None, options: Mapping[s
     Args:
         path: the plan's file. The configs in it are named relative to its folder.
         models: in place of the plan's.
-        options: beside the plan's own, for shorter runs.
+        options: beside the plan's own, and in place of the same ones of it and of its methods, for shorter runs.
+            ``train_cfg.val_interval`` takes the place of ``every``.
 
     Raises:
         ConfigError: no such plan; an unknown key or config; a value of another type or out of its range; numbers that
@@ -135,7 +137,7 @@ def load_plan(path: str | Path, *, models: int | None = None, options: Mapping[s
         raise ConfigError(f'{path}: {models} models on {parts} disjoint parts, expected 2 … {parts} models.')
     if teachers > planned:
         raise ConfigError(f'{path}: {teachers} teachers of {planned} models, expected 1 … {planned}.')
-    methods = tuple(_method(path, method) for method in cfg.methods)
+    methods = tuple(_method(path, method, options) for method in cfg.methods)
     names = [str(method) for method in methods]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -144,7 +146,7 @@ def load_plan(path: str | Path, *, models: int | None = None, options: Mapping[s
                 cfg.get('every'), tuple({**cfg.get('options', {}), **(options or {})}.items()), methods)
 
 
-def _method(path: Path, method: Mapping[str, Any]) -> Method:
+def _method(path: Path, method: Mapping[str, Any], options: Mapping[str, Any] | None) -> Method:
     where = f'{path}, method {method.get("name")!r}'
     check_keys(method, _METHOD_KEYS, where)
     if not method.get('name') or not method.get('config'):
@@ -155,5 +157,5 @@ def _method(path: Path, method: Mapping[str, Any]) -> Method:
         config = find_config(method['config'], relative_to=path.parent).resolve()
     except ConfigError as error:
         raise ConfigError(f'{where}: {error}') from None
-    return Method(method['name'], config, method.get('tau'), tuple(method.get('options', {}).items()),
+    return Method(method['name'], config, method.get('tau'), overridden(method.get('options', {}), options),
                   method.get('teacher', 'all'))

@@ -79,7 +79,7 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
         seeds: in place of the plan's.
         rows: of the plan's rows only these; ``->`` stands for an arrow.
         methods: of the plan's methods only these.
-        options: beside the plan's own, for shorter runs.
+        options: beside the plan's own, and in place of the same ones of it and of its cells; for shorter runs.
 
     Raises:
         ConfigError: an unknown key, row, method or config; a seed, row or method twice; nothing to do.
@@ -101,7 +101,7 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
     for number, row in enumerate(cfg.rows):
         _check_has(row, ('name', 'cells'), f'{path}: row {number}')
     _check_once([row['name'] for row in cfg.rows], f'{path}: row')
-    cells = [cell for row in cfg.rows for cell in _cells(path, row)]
+    cells = [cell for row in cfg.rows for cell in _cells(path, row, options)]
     for chosen, known, what in ((rows, [cell.row for cell in cells], 'row'),
                                 (methods, [cell.method for cell in cells], 'method')):
         _check_known(chosen, known, f'{path}: {what}')
@@ -113,7 +113,16 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
                 tuple({**cfg.get('options', {}), **(options or {})}.items()), tuple(cells))
 
 
-def _cells(path: Path, row: Mapping[str, Any]) -> Iterator[Cell]:
+def overridden(own: Mapping[str, Any], given: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    """The options of one cell of a plan, with those that were given in the place of the same ones of its own.
+
+    >>> overridden({'a': 1, 'b': 2}, {'b': 3, 'c': 4})
+    (('a', 1), ('b', 3))
+    """
+    return tuple({key: (given or {}).get(key, value) for key, value in own.items()}.items())
+
+
+def _cells(path: Path, row: Mapping[str, Any], options: Mapping[str, Any] | None) -> Iterator[Cell]:
     for cell in row['cells']:
         _check_keys(cell, f'{path}, row {row["name"]!r}: a cell', _CELL_KEYS)
         _check_has(cell, ('method', 'config'), f'{path}, row {row["name"]!r}: a cell')
@@ -121,7 +130,7 @@ def _cells(path: Path, row: Mapping[str, Any]) -> Iterator[Cell]:
             config = find_config(cell['config'], relative_to=path.parent).resolve()
         except ConfigError as error:
             raise ConfigError(f'{path}, row {row["name"]!r}, {cell["method"]!r}: {error}') from None
-        yield Cell(row['name'], cell['method'], config, tuple(cell.get('options', {}).items()),
+        yield Cell(row['name'], cell['method'], config, overridden(cell.get('options', {}), options),
                    cell.get('published'), cell.get('source', ''))
     _check_once([cell['method'] for cell in row['cells']], f'{path}, row {row["name"]!r}: method')
 

@@ -11,12 +11,12 @@ from wsld_plugin.config.load import load_config
 from wsld_plugin.config.paths import find_config
 from wsld_plugin.errors import ConfigError, check_choice
 from wsld_plugin.reproduce.expand import Expansion
-from wsld_plugin.reproduce.plan import overridden
+from wsld_plugin.reproduce.plan import check_keys, overridden
 from wsld_plugin.reproduce.runs import Run
 
 from .images import ImageCounts
 from .predictions import BY_EPOCH
-from .values import check_keys, check_method, check_plan
+from .values import check_method, check_plan
 
 _HOOK = 'wsld_plugin.bias_variance.predictions.PredictionsHook'
 _KEYS = {'title', 'parts', 'size', 'models', 'teachers', 'every', 'options', 'methods'}
@@ -125,7 +125,7 @@ def load_plan(path: str | Path, *, models: int | None = None, options: Mapping[s
     if 'methods' not in cfg and 'parts' not in cfg:
         raise ConfigError(f'{path} is no plan of bias and variance: it has no methods and no parts. A config trains '
                           'with tools/train.py, a plan of a table with tools/reproduce.py.')
-    check_keys(cfg, _KEYS, f'{path}: a plan')
+    check_keys(cfg, f'{path}: a plan', _KEYS)
     for key in ('methods', 'parts'):
         if key not in cfg:
             raise ConfigError(f'{path}: a plan of bias and variance needs {key}.')
@@ -148,7 +148,7 @@ def load_plan(path: str | Path, *, models: int | None = None, options: Mapping[s
 
 def _method(path: Path, method: Mapping[str, Any], options: Mapping[str, Any] | None) -> Method:
     where = f'{path}, method {method.get("name")!r}'
-    check_keys(method, _METHOD_KEYS, where)
+    check_keys(method, where, _METHOD_KEYS)
     if not method.get('name') or not method.get('config'):
         raise ConfigError(f'{where} needs a name and a config.')
     check_method(where, method)

@@ -5,16 +5,9 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.errors import ConfigError
 
 from .images import FEWEST
-
-
-def check_keys(given: Mapping[str, Any], known: set[str], what: str) -> None:
-    """Raise ConfigError for a key that is not known, but for variables of the plan's own, ``_name``."""
-    for key in map(str, given):
-        if key not in known and not key.startswith('_'):
-            raise ConfigError(f'{what} takes no {key!r}.{did_you_mean(key, known)}')
 
 
 def check_plan(where: str, plan: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wsld_plugin.analysis.regularization import sample_measures
-from wsld_plugin.datasets.weak.wrapper import HIDDEN
+from wsld_plugin.losses.checks import HIDDEN
 
 # Logits that wait to be measured, of student and teacher together: 16 MiB of float32.
 _MOST_WAITING = 2**22

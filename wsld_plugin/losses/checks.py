@@ -17,8 +17,9 @@ from wsld_plugin.errors import ConfigError, check_choice
 
 REDUCTIONS = ('mean', 'sum', 'none')
 
-# What stands for a label that is not there, where PyTorch's cross entropy leaves a sample out.
-_HIDDEN = -100
+# For a label that is not there: PyTorch's cross entropy leaves it out, and so do mmpretrain's losses built on it.
+HIDDEN = -100
+
 _ASYNC_ASSERT_DEVICES = ('cpu', 'cuda', 'meta')
 
 
@@ -112,7 +113,7 @@ def prepare_teacher_ce(teacher_ce: Tensor, n: int, dtype: torch.dtype) -> Tensor
 def out_of_range(target: Tensor, num_classes: int) -> ConfigError:
     """The error for class indices outside ``[0, num_classes)``."""
     wrong = int(target[(target < 0) | (target >= num_classes)][0])
-    if wrong == _HIDDEN:
+    if wrong == HIDDEN:
         advice = ('this sample has no label, as PartialLabels and FewLabels hide them, and a loss that weighs by the '
                   'label, as WSLD does, cannot take it. wsld_plugin.KD learns from such samples; or train on the '
                   'labelled ones alone, FewLabels with rest=False.')

@@ -89,7 +89,7 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
     if not cfg.get('rows'):
         raise ConfigError(f'{path} is no plan of a table: it has no rows. A config trains with tools/train.py, a '
                           'plan of bias and variance with tools/bias_variance.py.')
-    _check_keys(cfg, f'{path}: a plan')
+    check_keys(cfg, f'{path}: a plan')
     rows = None if rows is None else [row.replace('->', '→') for row in rows]
     report = cfg.get('report', 'last')
     check_choice(f'{path}: report', report, ('last', 'best'))
@@ -124,7 +124,7 @@ def overridden(own: Mapping[str, Any], given: Mapping[str, Any] | None) -> tuple
 
 def _cells(path: Path, row: Mapping[str, Any], options: Mapping[str, Any] | None) -> Iterator[Cell]:
     for cell in row['cells']:
-        _check_keys(cell, f'{path}, row {row["name"]!r}: a cell', _CELL_KEYS)
+        check_keys(cell, f'{path}, row {row["name"]!r}: a cell', _CELL_KEYS)
         _check_has(cell, ('method', 'config'), f'{path}, row {row["name"]!r}: a cell')
         try:
             config = find_config(cell['config'], relative_to=path.parent).resolve()
@@ -135,9 +135,10 @@ def _cells(path: Path, row: Mapping[str, Any], options: Mapping[str, Any] | None
     _check_once([cell['method'] for cell in row['cells']], f'{path}, row {row["name"]!r}: method')
 
 
-def _check_keys(given: Iterable[str], what: str, known: Collection[str] = _KEYS) -> None:
-    for key in given:
-        if key not in known and not key.startswith('_'):  # a plan may have variables of its own
+def check_keys(given: Iterable[Any], what: str, known: Collection[str] = _KEYS) -> None:
+    """Raise ConfigError for a key that is not known, but for variables of a plan's own, ``_name``."""
+    for key in map(str, given):
+        if key not in known and not key.startswith('_'):
             raise ConfigError(f'{what} takes no {key!r}.{did_you_mean(key, known)}')
 
 

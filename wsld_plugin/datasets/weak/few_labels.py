@@ -7,10 +7,11 @@ import numpy as np
 from mmpretrain.structures import DataSample
 
 from wsld_plugin.datasets.keyed import SampleKey
+from wsld_plugin.losses.checks import HIDDEN
 from wsld_plugin.registry import DATASETS
 
 from .draws import shuffled
-from .wrapper import HIDDEN, WeakLabels, check_count
+from .wrapper import WeakLabels, check_count
 
 
 @DATASETS.register_module()

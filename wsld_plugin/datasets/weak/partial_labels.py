@@ -8,10 +8,11 @@ import torch
 from mmpretrain.structures import DataSample
 
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.losses.checks import HIDDEN
 from wsld_plugin.registry import DATASETS
 
 from .draws import candidate_sets
-from .wrapper import HIDDEN, WeakLabels, check_share
+from .wrapper import WeakLabels, check_share
 
 
 @DATASETS.register_module()

@@ -11,8 +11,6 @@ from wsld_plugin.datasets.keyed import SampleKey
 from wsld_plugin.datasets.wrapper import DatasetWrapper
 from wsld_plugin.errors import ConfigError
 
-HIDDEN = -100  # what PyTorch's cross entropy leaves out, and so do the losses of mmpretrain that use it
-
 
 class WeakLabels(DatasetWrapper):
     """A data set that changes the labels of another one; its images and all else are the other's.

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,20 +11,34 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 
 
-def run(*command: Any, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the repository's root; fail with its output unless ``check`` is False."""
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, text=True, capture_output=True, check=False,
-                          env=_environment(environment))
-    if check and done.returncode:
-        ends = f'{done.stdout[-3000:]}\n{done.stderr[-3000:]}'
-        raise AssertionError(f'{command} exited with {done.returncode}:\n{ends}')
-    return done
+def run(*command: Any, check: bool = True, timeout: float = 600, **environment: str,
+        ) -> subprocess.CompletedProcess[str]:
+    """Run a command in the repository's root; fail with its output unless ``check`` is False.
+
+    One that takes longer than ``timeout`` seconds fails too: all its processes print where they are, and end.
+    """
+    process = start(*command, stderr=subprocess.PIPE, start_new_session=True, PYTHONFAULTHANDLER='1', **environment)
+    late = ''
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        late = f' after more than {timeout} s'
+        os.killpg(process.pid, signal.SIGABRT)
+        stdout, stderr = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    if late or (check and process.returncode):
+        ends = f'{stdout[-3000:]}\n{stderr[-8000 if late else -3000:]}'
+        raise AssertionError(f'{command} exited with {process.returncode}{late}:\n{ends}')
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
-def start(*command: Any, **environment: str) -> subprocess.Popen[str]:
+def start(*command: Any, stderr: int = subprocess.STDOUT, start_new_session: bool = False,
+          **environment: str) -> subprocess.Popen[str]:
     """Start a command in the repository's root."""
     return subprocess.Popen([str(part) for part in command], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, env=_environment(environment))
+                            stderr=stderr, start_new_session=start_new_session, env=_environment(environment))
 
 
 def tool(name: str, *arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -77,12 +77,10 @@ def test_other_launchers_without_a_gpu_are_refused(launcher):
         prepare_launch(ConfigDict(launcher=launcher))
 
 
-@needs_cpu
-def test_no_thread_of_gloo_outlives_a_run():
-    code = '''
-import glob, os
+RUN_AND_FREE = '''
+import glob, os, torch
 from mmengine.config import ConfigDict
-from torch import nn
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from wsld_plugin.engine.cli import stop_with_reason
 from wsld_plugin.engine.launch import launched
@@ -97,9 +95,32 @@ def run():
         cycle = [DistributedDataParallel(nn.Linear(1, 1))]
         cycle.append(cycle)  # as a Runner and its hooks
         assert gloo_threads()
+'''
 
+
+@needs_cpu
+def test_no_thread_of_gloo_outlives_a_run():
+    code = '''
 with stop_with_reason():
     run()
 assert not gloo_threads(), gloo_threads()
 '''
-    run(sys.executable, '-c', code, PYTHONPATH=str(ROOT))
+    run(sys.executable, '-c', RUN_AND_FREE + code, PYTHONPATH=str(ROOT))
+
+
+@needs_cpu
+def test_a_thread_of_gloo_that_is_late_is_waited_for():
+    """It frees a tensor, for which it needs the interpreter."""
+    code = '''
+destroy = distributed.destroy_process_group
+
+def destroy_in_the_middle():
+    distributed.all_reduce(torch.ones(1), async_op=True)
+    destroy()
+
+distributed.destroy_process_group = destroy_in_the_middle
+for _ in range(10):
+    with stop_with_reason():
+        run()
+'''
+    run(sys.executable, '-c', RUN_AND_FREE + code, PYTHONPATH=str(ROOT))

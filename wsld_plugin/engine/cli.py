@@ -1,7 +1,6 @@
 """What the command-line tools share."""
 from __future__ import annotations
 
-import gc
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from typing import Any
 from mmengine.config import DictAction
 
 from wsld_plugin.errors import CheckpointError, ConfigError, NonFiniteLossError, RunError
+
+from .launch import free_ended_runs
 
 _TO_MEND = (ConfigError, CheckpointError, NonFiniteLossError, RunError, FileNotFoundError, FileExistsError,
             IsADirectoryError, NotADirectoryError, PermissionError)
@@ -34,15 +35,12 @@ def options_from(pairs: list[str] | None) -> dict[str, Any] | None:
 def stop_with_reason(interrupted: str = 'Stopped.') -> Iterator[None]:
     """Print an error that is the user's to mend as a message, without a traceback, and exit with 1.
 
-    After a run, what it left is freed: gloo's threads end with the last reference to their process group, and
-    one that still runs while the interpreter shuts down aborts the process.
-
     Args:
         interrupted: what to say after Ctrl-C; the exit status is then 130, as a shell expects.
     """
     try:
         yield
-        gc.collect()  # a Runner refers to itself
+        free_ended_runs()
     except _TO_MEND as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         raise SystemExit(1) from None

@@ -1,6 +1,7 @@
 """Starting several processes, with or without a GPU."""
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,18 +13,32 @@ from wsld_plugin.errors import ConfigError
 
 from .flexible import is_flexible, needs_launcher
 
+_ended: list[distributed.ProcessGroup | None] = []  # of runs that may not be freed yet
+
 
 @contextmanager
 def launched(cfg: dict[str, Any]) -> Iterator[None]:
     """Run a Runner inside: started by :func:`prepare_launch`, ended together with the other processes.
 
-    A process that leaves while another is still in a collective makes that one abort.
+    A process that leaves while another is still in a collective makes that one abort. The last reference to a process
+    group waits for its threads; DDP's does so while it holds the interpreter, which such a thread may need in order
+    to end, and both wait for ever. So one more reference is kept here, until `free_ended_runs`.
     """
     prepare_launch(cfg)
     yield
     if distributed.is_initialized():
         distributed.barrier()
+        _ended.append(distributed.group.WORLD)
         distributed.destroy_process_group()
+
+
+def free_ended_runs() -> None:
+    """Free what runs left in memory, and end gloo's threads.
+
+    One that still runs while the interpreter shuts down aborts the process.
+    """
+    gc.collect()  # a Runner refers to itself
+    _ended.clear()
 
 
 def prepare_launch(cfg: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
 import warnings
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import mmpretrain
@@ -372,3 +374,19 @@ def test_a_name_of_the_model_zoo_is_completed_to_its_path():
     cfg['model']['architecture'] = dict(cfg_path='regnetx-800mf_8xb128_in1k')
     with pytest.raises(ConfigError, match=r"write 'mmpretrain::regnet/regnetx-800mf_8xb128_in1k\.py'"):
         check_config(Config(cfg))
+
+
+@pytest.mark.parametrize('where', [
+    'model.distiller', 'model.distiller.connectors.logits.k', 'model.teacher.members',
+    'train_dataloader.dataset.dataset', 'train_dataloader.dataset.num_labels'])
+def test_what_a_part_of_this_project_lacks_is_named(where):
+    cfg = training()
+    cfg['model']['teacher'] = dict(type='wsld_plugin.EnsembleTeacher', members=[cfg['model']['teacher']])
+    cfg['model']['distiller']['connectors']['logits'] = dict(type='wsld_plugin.TopClasses', k=3)
+    cfg['train_dataloader']['dataset'] = dict(
+        type='wsld_plugin.FewLabels', num_labels=10, dataset=dict(type='wsld_plugin.Digits', split='train'))
+    check_config(Config(cfg))
+    *parents, name = where.split('.')
+    part = reduce(getitem, parents, cfg)
+    del part[name]
+    assert f"{'.'.join(parents)}: {part['type']} needs {name!r}, which is not given" in problems(cfg)

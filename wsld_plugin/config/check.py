@@ -40,9 +40,10 @@ def check_config(cfg: Config) -> None:
     """Refuse a config of mmengine's Runner that asks for what does not exist.
 
     Types are looked up where mmengine looks; keys are compared with the signature of what is built, as far
-    as ``**kwargs`` can be followed. A model that is named by ``cfg_path`` is resolved and checked too. What
-    is *missing* is left to whoever needs it. Variables of the user's own at the top level are not looked at
-    unless their name is a slip from one that the runner reads and nothing uses their value.
+    as ``**kwargs`` can be followed. A model that is named by ``cfg_path`` is resolved and checked too. What is
+    *missing* is told for the parts of this project; else it is left to whoever needs it. Variables of the user's own
+    at the top level are not looked at unless their name is a slip from one that the runner reads and nothing uses
+    their value.
 
     Raises:
         ConfigError: lists every problem with its dotted path, what was given, and the nearest valid name.

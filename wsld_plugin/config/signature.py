@@ -47,6 +47,16 @@ def accepted_keywords(target: Callable[..., Any]) -> Keywords:
     return Keywords(frozenset(names), others=not is_class)
 
 
+def required_keywords(target: Callable[..., Any]) -> frozenset[str]:
+    """The keyword arguments without which ``target`` cannot be called.
+
+    >>> sorted(required_keywords(nn.Linear))
+    ['in_features', 'out_features']
+    """
+    parameters = inspect.signature(target).parameters.values()
+    return frozenset(p.name for p in parameters if p.kind in _NAMED and p.default is p.empty)
+
+
 def _constructors(cls: Any) -> list[Callable[..., None]]:
     """The ``__init__`` of ``cls`` and those that its ``super()`` calls reach, up to PyTorch's own."""
     found = []

@@ -9,7 +9,7 @@ from typing import Any
 from wsld_plugin.errors import did_you_mean
 
 from .lookup import Found, find_type, unknown_type
-from .signature import accepted_keywords
+from .signature import accepted_keywords, required_keywords
 
 KeyPath = tuple[str, ...]
 
@@ -27,15 +27,18 @@ _TAKEN_OUT = {'hook': {'priority'}, 'parameter scheduler': {'convert_to_iter_bas
 # ... and by the key under which the dict stands.
 _TAKEN_OUT_UNDER = {'norm_cfg': {'requires_grad'}, 'policies': {'magnitude_key', 'magnitude_range'},
                     'vision_encoder': {'pretrained'}, 'channel_unit_cfg': {'default_args', 'units'}}
+# Kinds of registries whose builders add no argument: what one of ours requires must stand in the config.
+_BUILT_ALONE = {'model', 'dataset', 'transform', 'hook'}
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Who reads a dict, the keys that it knows, and whether the dict may have others."""
+    """Who reads a dict, the keys that it knows, whether the dict may have others, and those that it must have."""
 
     reader: str = ''
     keys: frozenset[str] = frozenset()
     others: bool = True
+    needed: frozenset[str] = frozenset()
 
 
 Untyped = Callable[[KeyPath, Mapping[str, Any], str], Expected | None]
@@ -55,6 +58,8 @@ class Visit:
         if self.problem:
             yield self.problem
         yield from (self.unknown(key, value) for key, value in self.cfg.items() if not self.takes(key))
+        yield from (f'{dotted(self.path)}: {self.expected.reader} needs {key!r}, which is not given.'
+                    for key in sorted(self.expected.needed - self.cfg.keys()))
 
     def takes(self, key: str) -> bool:
         """Whether ``key`` means something to the reader of the dict, as far as that can be told."""
@@ -127,12 +132,14 @@ def _parent(path: KeyPath) -> str:
 
 def _expected(reader: str, found: Iterable[Found], parent: str) -> Expected:
     """What any of the things that may be built would take."""
-    keys, others = set(_TAKEN_OUT_UNDER.get(parent, ())), False
+    keys, others, needed = set(_TAKEN_OUT_UNDER.get(parent, ())), False, frozenset[str]()
     for kind, target in found:
         accepted = accepted_keywords(target)
         keys |= accepted.names | _TAKEN_OUT.get(kind, set())
         others |= accepted.others
-    return Expected(reader, frozenset(keys), others)
+        if kind in _BUILT_ALONE and str(getattr(target, '__module__', '')).startswith('wsld_plugin.'):
+            needed |= required_keywords(target)
+    return Expected(reader, frozenset(keys), others, needed)
 
 
 def dotted(path: Iterable[str], *more: str) -> str:

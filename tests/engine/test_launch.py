@@ -8,6 +8,7 @@ from mmengine.config import ConfigDict
 from processes import ROOT, run, tool
 
 from wsld_plugin.engine.launch import prepare_launch
+from wsld_plugin.engine.training import train, training_config
 from wsld_plugin.errors import ConfigError
 
 needs_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='concerns machines without a GPU')
@@ -41,7 +42,7 @@ def weights(folder, rank):
 @needs_cpu
 def test_two_gloo_processes_end_with_the_weights_of_one_process_on_the_joined_batch(tmp_path):
     tool('dist_train.sh', config_file(tmp_path, 'two', batch_size=10), 2)
-    tool('train.py', config_file(tmp_path, 'one', batch_size=20))
+    train(training_config(str(config_file(tmp_path, 'one', batch_size=20))))
     first, second, alone = weights(tmp_path / 'two', 0), weights(tmp_path / 'two', 1), weights(tmp_path / 'one', 0)
     for name, value in first.items():
         assert torch.equal(value, second[name]), name

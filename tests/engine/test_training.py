@@ -25,7 +25,7 @@ def test_the_work_dir_is_named_after_the_config_unless_it_is_given(config, tmp_p
 
 def test_the_learning_rate_follows_the_batch_size_where_asked(config, tmp_path):
     rates = [train(training_config(config, work_dir=str(tmp_path / name), auto_scale_lr=scale,
-                                   options=dict(experiment_name=name))).optim_wrapper.get_lr()
+                                   options=dict(experiment_name=name), validate=False)).optim_wrapper.get_lr()
              for name, scale in (('plain', False), ('scaled', True))]
     assert rates[0]['lr'] == [0.05]
     assert rates[1]['lr'] == [0.025]  # 20 images a batch instead of 40

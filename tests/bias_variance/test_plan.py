@@ -25,11 +25,12 @@ def write(tmp_path):
 
 
 def test_each_model_has_a_part_and_a_teacher_in_turn(write, tmp_path):
-    plan = load_plan(write(f'{ONE}teachers = 2\n'))
+    plan = load_plan(write(ONE.replace('tau=4.', "options={'model.hard_weight': 0.5}") + 'teachers = 2\n'))
     hard, kd = plan.runs(tmp_path).values()
     assert [run.seed for run in hard] == [run.seed for run in kd] == [0, 1, 2, 3]
     assert [run.needs[0].seed for run in kd] == [0, 1, 0, 1]
     assert len({run.work_dir for run in hard + kd}) == 8
+    assert str(kd[0]).endswith('digits (hard_weight=0.5), seed 0')  # parts, which all have, tell none from another
     for run in hard + kd:
         assert 'train_dataloader.sampler.parts=6' in run.options
         assert 'train_dataloader.sampler.type=wsld_plugin.PartSampler' in run.options

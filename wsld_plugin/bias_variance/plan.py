@@ -10,7 +10,7 @@ from wsld_plugin.config.files import read_config
 from wsld_plugin.config.load import load_config
 from wsld_plugin.config.paths import find_config
 from wsld_plugin.errors import ConfigError, check_choice
-from wsld_plugin.reproduce.expand import Expansion
+from wsld_plugin.reproduce.expand import Expansion, variant_of
 from wsld_plugin.reproduce.plan import check_keys, overridden
 from wsld_plugin.reproduce.runs import Run
 
@@ -98,7 +98,7 @@ class Plan:
     def _run(self, expand: Expansion, method: Method, of_part: Mapping[str, Any], part: int) -> Run:
         options = {**of_part, 'default_hooks.predictions.type': _HOOK, **dict(method.options)}
         teacher = part if method.teacher == 'part' else part % self.teachers
-        run = expand.run(method.config, options, teacher)
+        run = replace(expand.run(method.config, options, teacher), variant=variant_of(dict(method.options)))
         if not run.epochs:
             raise ConfigError(f'{method.config}: {BY_EPOCH}')
         if method.teacher == 'part':

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from wsld_plugin.config.check import check_config, with_models
 from wsld_plugin.config.data import check_data, check_teacher
 from wsld_plugin.config.load import load_config
+from wsld_plugin.config.walk import short
 from wsld_plugin.errors import ConfigError, did_you_mean
 
 from .runs import Run
@@ -43,7 +44,7 @@ class Expansion:
         Raises:
             ConfigError: the config, or a teacher's, does not exist or asks for what does not; missing data.
         """
-        options = {**self.options, **options}
+        variant, options = variant_of(options), {**self.options, **options}
         pairs = tuple(f'{key}={_as_option(value)}' for key, value in sorted(options.items()))
         if (config, pairs) not in self._configs:
             self._configs[config, pairs] = self._read(config, options)
@@ -54,7 +55,7 @@ class Expansion:
         folder = config.stem + (f'-{_fingerprint(pairs)[:8]}' if pairs else '')
         return Run(config, seed, self.work_dir / folder / f'seed{seed}',
                    (*pairs, *(f'{key}={run.work_dir / file}' for key, (run, file) in teachers.items())),
-                   needs, settings, cfg.train_cfg.get('max_epochs', 0))
+                   needs, settings, cfg.train_cfg.get('max_epochs', 0), variant)
 
     def _read(self, config: Path, options: Mapping[str, Any]) -> tuple[Config, str]:
         cfg = load_config(config, options)
@@ -66,6 +67,11 @@ class Expansion:
             others.merge_from_dict({key: False for key, _, _ in _trained(cfg.model, config)})
             check_teacher(others)
         return cfg, settings
+
+
+def variant_of(options: Mapping[str, Any]) -> str:
+    """Options as a reader tells runs of one config apart by them: ``'num_labels=100, tau=2.0'``."""
+    return ', '.join(sorted(f'{key.rpartition(".")[2]}={short(value)}' for key, value in options.items()))
 
 
 def _trained(part: Any, config: Path, path: tuple[str, ...] = ('model',)) -> Iterator[tuple[str, Path, str]]:

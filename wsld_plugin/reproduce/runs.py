@@ -34,6 +34,7 @@ class Run:
         needs: runs whose checkpoints it reads: its teachers'.
         settings: a fingerprint of everything that it is made of; see :func:`train_run`.
         epochs: how many it will have.
+        variant: what tells it from other runs of the config, for the reader.
     """
 
     config: Path
@@ -43,9 +44,10 @@ class Run:
     needs: tuple[Run, ...] = ()
     settings: str = ''
     epochs: int = 0
+    variant: str = ''
 
     def __str__(self) -> str:
-        return f'{self.config.stem}, seed {self.seed}'
+        return self.config.stem + (f' ({self.variant})' if self.variant else '') + f', seed {self.seed}'
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,19 @@
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import pytest
 from mmengine.registry import DefaultScope
 
 import wsld_plugin  # noqa: F401  (mends what a test may import next)
+
+
+def pytest_collection_modifyitems(items):
+    """Files that start processes go first, then those of many tests: so several workers end together."""
+    length = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not _starts_processes(item.module), -length[item.path]))
+
+
+def _starts_processes(module):
+    return 'processes' in {getattr(value, '__module__', None) for value in vars(module).values()}
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Running the tools as a user does: real processes, real command lines."""
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,16 +18,16 @@ def run(*command: Any, check: bool = True, timeout: float = 600, **environment: 
 
     One that takes longer than ``timeout`` seconds fails too: all its processes print where they are, and end.
     """
-    process = start(*command, stderr=subprocess.PIPE, start_new_session=True, PYTHONFAULTHANDLER='1', **environment)
+    process = start(*command, stderr=subprocess.PIPE, PYTHONFAULTHANDLER='1', **environment)
     late = ''
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         late = f' after more than {timeout} s'
-        os.killpg(process.pid, signal.SIGABRT)
-        stdout, stderr = process.communicate()
+        _send_all(signal.SIGABRT, process.pid)
+        stdout, stderr = process.communicate(timeout=60)
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        _send_all(signal.SIGKILL, process.pid)
         raise
     if late or (check and process.returncode):
         ends = f'{stdout[-3000:]}\n{stderr[-8000 if late else -3000:]}'
@@ -34,11 +35,10 @@ def run(*command: Any, check: bool = True, timeout: float = 600, **environment: 
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
-def start(*command: Any, stderr: int = subprocess.STDOUT, start_new_session: bool = False,
-          **environment: str) -> subprocess.Popen[str]:
+def start(*command: Any, stderr: int = subprocess.STDOUT, **environment: str) -> subprocess.Popen[str]:
     """Start a command in the repository's root."""
     return subprocess.Popen([str(part) for part in command], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                            stderr=stderr, start_new_session=start_new_session, env=_environment(environment))
+                            stderr=stderr, env=_environment(environment))
 
 
 def tool(name: str, *arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -49,3 +49,12 @@ def tool(name: str, *arguments: Any, **options: Any) -> subprocess.CompletedProc
 def _environment(more: dict[str, str]) -> dict[str, str]:
     return {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable,
             'PYTHONPATH': str(ROOT / 'tests'), **more}
+
+
+def _send_all(number: int, pid: int) -> None:
+    """Send a signal to a process and all below it, in sessions of their own too, as torchrun's are."""
+    for path in Path('/proc').glob(f'{pid}/task/*/children'):
+        for child in path.read_text().split():
+            _send_all(number, int(child))
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.kill(pid, number)

@@ -54,7 +54,8 @@ def _environment(more: dict[str, str]) -> dict[str, str]:
 def _send_all(number: int, pid: int) -> None:
     """Send a signal to a process and all below it, in sessions of their own too, as torchrun's are."""
     for path in Path('/proc').glob(f'{pid}/task/*/children'):
-        for child in path.read_text().split():
-            _send_all(number, int(child))
-    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
+            for child in path.read_text().split():
+                _send_all(number, int(child))
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -56,6 +56,8 @@ def test_equal_runs_are_one_and_others_have_folders_of_their_own(tmp_path):
             expand.run(KD, {'model.hard_weight': .5}, 0),
             Expansion(tmp_path, {'train_cfg.max_epochs': 2}).run(KD, {}, 0)]
     assert len({run.work_dir for run in runs}) == len(runs)
+    short = Expansion(tmp_path, {'train_cfg.max_epochs': 2})
+    assert short.run(TEACHER, {'train_cfg.max_epochs': 2}, 0) == short.run(TEACHER, {}, 0)
     assert [str(run).removeprefix(KD.stem) for run in runs[:3]] == [
         ', seed 0', ', seed 1', " (teacher_bn='train'), seed 0"]
 

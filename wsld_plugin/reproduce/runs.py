@@ -34,7 +34,7 @@ class Run:
         needs: runs whose checkpoints it reads: its teachers'.
         settings: a fingerprint of everything that it is made of; see :func:`train_run`.
         epochs: how many it will have.
-        variant: what tells it from other runs of the config, for the reader.
+        variant: what tells it from other runs of the config, for the reader; equal runs may have it in other words.
     """
 
     config: Path
@@ -44,7 +44,7 @@ class Run:
     needs: tuple[Run, ...] = ()
     settings: str = ''
     epochs: int = 0
-    variant: str = ''
+    variant: str = field(default='', compare=False)
 
     def __str__(self) -> str:
         return self.config.stem + (f' ({self.variant})' if self.variant else '') + f', seed {self.seed}'

@@ -38,22 +38,30 @@ class Expansion:
         self.check_files = check_files
         self._configs: dict[tuple, tuple[Config, str]] = {}
 
-    def run(self, config: Path, options: Mapping[str, Any], seed: int) -> Run:
+    def run(self, config: Path, options: Mapping[str, Any], seed: int, teacher_seed: int | None = None) -> Run:
         """The run of a config with options of its own.
+
+        Args:
+            config: what is trained.
+            options: what replaces settings of this config only; dotted keys.
+            seed: of the run.
+            teacher_seed: of its teachers' runs; None: ``seed``. Where they differ, the folder of the run names both.
 
         Raises:
             ConfigError: the config, or a teacher's, does not exist or asks for what does not; missing data.
         """
+        teacher_seed = seed if teacher_seed is None else teacher_seed
         variant, options = variant_of(options), {**self.options, **options}
         pairs = tuple(f'{key}={_as_option(value)}' for key, value in sorted(options.items()))
         if (config, pairs) not in self._configs:
             self._configs[config, pairs] = self._read(config, options)
         cfg, settings = self._configs[config, pairs]
-        teachers = {key: (self.run(teacher, {}, seed), file) for key, teacher, file in _trained(cfg.model, config)}
+        teachers = {key: (self.run(teacher, {}, teacher_seed), file) for key, teacher, file in _trained(cfg.model, config)}
         needs = tuple(dict.fromkeys(run for run, _ in teachers.values()))
         settings = _fingerprint([settings, *(run.settings for run in needs)])
         folder = config.stem + (f'-{_fingerprint(pairs)[:8]}' if pairs else '')
-        return Run(config, seed, self.work_dir / folder / f'seed{seed}',
+        name = f'seed{seed}' + (f'-teacher{teacher_seed}' if needs and teacher_seed != seed else '')
+        return Run(config, seed, self.work_dir / folder / name,
                    (*pairs, *(f'{key}={run.work_dir / file}' for key, (run, file) in teachers.items())),
                    needs, settings, cfg.train_cfg.get('max_epochs', 0), variant)
 
@@ -98,7 +106,8 @@ def _config_named(stem: str, beside: Path, where: str) -> Path:
 def _as_option(value: Any) -> str:
     """A value as ``--cfg-options`` reads it."""
     if isinstance(value, (list, tuple)):
-        return '[' + ','.join(map(_as_option, value)) + ']'
+        items = ','.join(map(_as_option, value))
+        return f'[{items}]' if isinstance(value, list) else f'({items})'
     return str(value)
 
 

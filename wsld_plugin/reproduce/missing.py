@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from wsld_plugin.errors import RunError
@@ -19,12 +20,12 @@ def train_missing(title: str, runs: Iterable[Sequence[Run]], work_dir: Path, job
 
     Args:
         title: of the plan, printed.
-        runs: one sequence for each cell, all of the same length.
+        runs: one sequence for each cell.
         work_dir: the folder of all runs, printed.
         jobs: runs side by side, ≥ 1.
     """
     work_dir.mkdir(parents=True, exist_ok=True)  # where that is not possible, nothing is to be trained
-    wanted = list(dict.fromkeys(run for of_seed in zip(*runs, strict=True) for run in of_seed))
+    wanted = list(filter(None, dict.fromkeys(chain(*zip_longest(*runs)))))
     missing = [run for run in wanted if not finished(run)]
     if not missing:
         return []

@@ -13,7 +13,8 @@ from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
 from .expand import Expansion
 from .runs import Run
 
-_KEYS = {'title', 'seeds', 'report', 'options', 'rows'}
+_KEYS = {'title', 'seeds', 'teachers', 'report', 'options', 'rows'}
+_TEACHER = 'teacher'  # the method of a cell that holds only the networks that teach the others
 _CELL_KEYS = {'method', 'config', 'options', 'published', 'source'}
 
 
@@ -40,6 +41,8 @@ class Plan:
         name: of the plan's file.
         title: what the table is about.
         seeds: of every cell.
+        teachers: how many each row has; the run of the i-th seed learns from the one of the (i mod teachers)-th
+            seed, and cells of the method ``'teacher'`` have that many runs. None: one a seed.
         report: which accuracy the published figures are: of the ``'last'`` or the ``'best'`` epoch.
         options: what replaces settings of every config, teachers' included; dotted keys.
         cells: row by row.
@@ -48,6 +51,7 @@ class Plan:
     name: str
     title: str
     seeds: tuple[int, ...]
+    teachers: int | None
     report: str
     options: tuple[tuple[str, Any], ...]
     cells: tuple[Cell, ...]
@@ -56,7 +60,7 @@ class Plan:
         """The runs of every cell, one a seed. Their teachers' runs are what they need.
 
         A checkpoint that a config expects at ``work_dirs/<name>/…`` is trained from the config of that name,
-        with the same seed. Runs of equal config, options and seed are one, whatever their cells and plans.
+        with the same seed, or the one that ``teachers`` gives. Runs of equal config, options and seed are one, whatever their cells and plans.
 
         Args:
             work_dir: the folder that holds a folder for each run.
@@ -66,13 +70,16 @@ class Plan:
             ConfigError: a config that does not exist or asks for what does not exist; a missing file.
         """
         expand = Expansion(work_dir, dict(self.options), check_files)
-        return {cell: [expand.run(cell.config, dict(cell.options), seed) for seed in self.seeds]
+        taught_by = {seed: self.seeds[number % (self.teachers or len(self.seeds))]
+                     for number, seed in enumerate(self.seeds)}
+        return {cell: [expand.run(cell.config, dict(cell.options), seed, teacher) for seed, teacher in taught_by.items()
+                       if cell.method != _TEACHER or seed == teacher]
                 for cell in self.cells}
 
 
 def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Iterable[str] | None = None,
               methods: Iterable[str] | None = None, options: Mapping[str, Any] | None = None) -> Plan:
-    """Read a plan: a Python config with ``title``, ``seeds``, ``report``, ``options`` and ``rows``.
+    """Read a plan: a Python config with ``title``, ``seeds``, ``teachers``, ``report``, ``options`` and ``rows``.
 
     Args:
         path: the plan's file. The configs in it are named relative to its folder.
@@ -98,6 +105,9 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
         if not isinstance(seed, int) or seed < 0:
             raise ConfigError(f'{path}: seed {seed!r}, expected a whole number from 0 up.')
     _check_once(seeds, f'{path}: seed')
+    teachers = cfg.get('teachers')
+    if teachers is not None and (type(teachers) is not int or teachers < 1):
+        raise ConfigError(f'{path}: teachers={teachers!r}, expected a whole number from 1 up, or None: one a seed.')
     for number, row in enumerate(cfg.rows):
         _check_has(row, ('name', 'cells'), f'{path}: row {number}')
     _check_once([row['name'] for row in cfg.rows], f'{path}: row')
@@ -109,7 +119,7 @@ def load_plan(path: str | Path, *, seeds: Iterable[int] | None = None, rows: Ite
              and (methods is None or cell.method in methods)]
     if not cells or not seeds:
         raise ConfigError(f'{path}: nothing is to be done: {len(cells)} cells, {len(seeds)} seeds.')
-    return Plan(path.stem, cfg.get('title', path.stem), seeds, report,
+    return Plan(path.stem, cfg.get('title', path.stem), seeds, teachers, report,
                 tuple({**cfg.get('options', {}), **(options or {})}.items()), tuple(cells))
 
 

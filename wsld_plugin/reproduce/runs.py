@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TextIO
 
 from wsld_plugin.engine.atomic import write_atomically
@@ -54,14 +54,14 @@ class Run:
 class Result:
     """What a finished run came to.
 
-    Accuracies are top-1 on the validation set in percent. ``seconds`` is its wall time, None where it was
-    interrupted on the way; ``machine`` is where it ran.
+    Accuracies are top-1 on the validation set in percent. ``seconds`` is the sum of its iterations' times as they were
+    logged, over all its starts; ``machine`` is where it ended.
     """
 
     seed: int
     last_accuracy: float
     best_accuracy: float
-    seconds: float | None
+    seconds: float
     machine: str
     curve: list[tuple[int, float]] = field(default_factory=list)
 
@@ -100,16 +100,13 @@ def train_run(run: Run, threads: int = 1) -> Result:
             return result
         write_atomically(run.work_dir / 'settings', run.settings.encode())
         _set_aside(run.work_dir)
-        resumed = newest_checkpoint(run.work_dir) is not None
-        start = time.perf_counter()
         code = _start(run, threads, lock)
-        seconds = None if resumed else time.perf_counter() - start
         curve = accuracy_curve(run.work_dir)
         if code or not curve:
             log = run.work_dir / 'train.log'
             raise RunError(f'{run} failed (exit status {code}); its log is {log}:\n{_tail(log)}')
         accuracies = [accuracy for _, accuracy in curve]
-        result = Result(run.seed, accuracies[-1], max(accuracies), seconds, machine(), curve)
+        result = Result(run.seed, accuracies[-1], max(accuracies), training_seconds(run.work_dir), machine(), curve)
         write_atomically(run.work_dir / 'result.json', json.dumps(asdict(result)).encode())
         return result
 
@@ -122,6 +119,22 @@ def accuracy_curve(work_dir: Path) -> list[tuple[int, float]]:
             if 'accuracy/top1' in record:
                 points[int(record['step'])] = float(record['accuracy/top1'])
     return sorted(points.items())
+
+
+def training_seconds(work_dir: Path) -> float:
+    """The times of all iterations that a run logged, summed; of what a later start repeats only the repetition.
+
+    A stretch in which iterations took more than three times the median, as where the process was suspended, counts
+    as the median.
+    """
+    times = {int(record['step']): float(record['time']) for log in sorted(work_dir.glob('*/vis_data/scalars.json'))
+             for record in _records(log) if 'iter' in record and 'time' in record}
+    if not times:
+        return 0.
+    usual = median(times.values())
+    steps = sorted(times)
+    return sum((step - before) * (times[step] if times[step] <= 3 * usual else usual)
+               for before, step in zip([0, *steps], steps, strict=False))
 
 
 def current_epoch(work_dir: Path) -> int:

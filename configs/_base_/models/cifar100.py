@@ -1,5 +1,8 @@
-"""A classifier of CIFAR-100 that lacks its backbone, and with it the number of the head's ``in_channels``."""
+"""A classifier of CIFAR-100 that lacks its backbone, and with it the number of the head's ``in_channels``.
+
+``init_cfg=None``: the classifier starts as PyTorch's, weights and biases uniform in ±1/√in_channels.
+"""
 model = dict(
     type='ImageClassifier',
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', num_classes=100, loss=dict(type='CrossEntropyLoss'), topk=(1, 5)))
+    head=dict(type='LinearClsHead', num_classes=100, init_cfg=None, loss=dict(type='CrossEntropyLoss'), topk=(1, 5)))

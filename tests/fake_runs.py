@@ -15,7 +15,8 @@ if 'slow' in config:
 logs = work_dir / 'time/vis_data'
 logs.mkdir(parents=True, exist_ok=True)
 with (logs / 'scalars.json').open('w') as file:
-    for line in (dict(loss=1.0, step=1, epoch=1), {'accuracy/top1': 50.0, 'step': 1}, dict(loss=1.0, step=2, epoch=2),
+    for line in (dict(loss=1.0, step=1, epoch=1, iter=1, time=.1), {'accuracy/top1': 50.0, 'step': 1},
+                 dict(loss=1.0, step=2, epoch=2, iter=2, time=.1),
                  {'accuracy/top1': 70.0, 'step': 2}, {'accuracy/top1': 60.0, 'step': 3}):
         file.write(json.dumps(line) + '\\n')
 '''
@@ -32,6 +33,6 @@ def calls(of: Run) -> list[str]:
     return path.read_text().splitlines() if path.is_file() else []
 
 
-def result(accuracy: float, seed: int = 0, seconds: float | None = 10.0) -> Result:
+def result(accuracy: float, seed: int = 0, seconds: float = 10.0) -> Result:
     """A result whose best epoch is one point above its last."""
     return Result(seed, accuracy, accuracy + 1, seconds, 'a machine', [(1, accuracy / 2), (2, accuracy)])

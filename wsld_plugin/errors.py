@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from math import inf
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -59,3 +61,35 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
     elif isinstance(value, (int, float)) and all(isinstance(choice, (int, float)) for choice in choices):
         hint = f' The nearest is {min(choices, key=lambda choice: abs(choice - value))!r}.'
     raise ConfigError(f'{name}={value!r}, expected one of {", ".join(map(repr, choices))}.{hint}')
+
+
+def check_integer(name: str, value: Any, lowest: int, highest: float = inf) -> None:
+    """Raise :class:`ConfigError` unless ``value`` is an integer in [lowest, highest]; True and False are none.
+
+    Args:
+        name: what the value is called where it was set.
+        value: what was given.
+        lowest: the smallest allowed value.
+        highest: the largest allowed value.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not lowest <= value <= highest:
+        limit = f'of {lowest} or more' if highest == inf else f'from {lowest} to {highest}'
+        raise ConfigError(f'{name}={value!r}, expected an integer {limit}.')
+
+
+def check_number(name: str, value: Any, lowest: float = -inf, highest: float = inf, *,
+                 inclusive: bool = True) -> None:
+    """Raise :class:`ConfigError` unless ``value`` is a finite number between two limits; True and False are none.
+
+    Args:
+        name: what the value is called where it was set.
+        value: what was given.
+        lowest: the lower limit.
+        highest: the upper limit.
+        inclusive: whether the limits themselves are allowed.
+    """
+    number = not isinstance(value, bool) and isinstance(value, Real) and -inf < value < inf
+    if not number or not (lowest <= value <= highest if inclusive else lowest < value < highest):
+        left, right = '[]' if inclusive else '()'
+        limit = '' if (lowest, highest) == (-inf, inf) else f' in {left}{lowest:g}, {highest:g}{right}'
+        raise ConfigError(f'{name}={value!r}, expected a finite number{limit}.')

@@ -60,7 +60,7 @@ def test_runs_of_other_lengths_are_refused_by_name(tmp_path):
                                             ('folder.png', r'folder\.png/soft_labels\.png\.')])
 def test_another_file_than_a_png_is_refused_before_the_runs_are_read(tmp_path, name, hint):
     (tmp_path / 'folder.png').mkdir()
-    with pytest.raises(ConfigError, match=f'the picture is a PNG.*{hint}'):
+    with pytest.raises(ConfigError, match=f'expected a PNG file.*{hint}'):
         plot_runs(tmp_path / name, [tmp_path / 'not there'])
     assert [path.name for path in tmp_path.iterdir()] == ['folder.png']
 

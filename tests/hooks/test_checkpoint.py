@@ -7,7 +7,7 @@ from factories import digits_classifier, digits_distillation, run_cfg
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from wsld_plugin.engine.atomic import AtomicLocalBackend
+from wsld_plugin.files import AtomicLocalBackend
 
 
 def test_the_last_and_the_best_are_kept_and_older_ones_go(tmp_path):

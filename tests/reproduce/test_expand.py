@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from wsld_plugin.engine.cli import options_from
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.reproduce.expand import Expansion
 from wsld_plugin.reproduce.plan import load_plan
@@ -98,3 +99,9 @@ def test_the_table_of_weighted_soft_labels_has_41_networks_and_that_of_teacher_f
     for name, networks in (('cifar100_wsld', 41), ('cifar100_teacher_free', 38)):
         runs = load_plan(CONFIGS / f'reproduce/{name}.py', seeds=[0]).runs(tmp_path, check_files=False)
         assert len(with_needs(run for of_cell in runs.values() for run in of_cell)) == networks
+
+
+def test_the_command_line_gives_an_option_back_as_it_was(tmp_path):
+    options = {'train_cfg.dynamic_intervals': [(15, 1)], 'param_scheduler.milestones': [6, 8]}
+    run = Expansion(tmp_path, options, check_files=False).run(CONFIGS / 'baselines/resnet8_1xb64_cifar100.py', {}, 0)
+    assert options_from(list(run.options)) == options

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ def test_a_plan_may_have_variables_and_functions_of_its_own(write):
     (ONE.replace('[0, 1]', '[]'), 'nothing is to be done: 1 cells, 0 seeds'),
     (ONE.replace('[0, 1]', '[-1]'), 'seed -1, expected a whole number from 0 up'),
     (ONE.replace('[0, 1]', "['0']"), "seed '0', expected a whole number"),
+    (f'{ONE}teachers = 0\n', 'teachers=0, expected a whole number from 1 up'),
 ])
 def test_a_plan_that_cannot_be_meant_is_refused(write, text, message):
     with pytest.raises(ConfigError, match=message):
@@ -102,3 +104,16 @@ def test_given_options_take_the_place_of_those_of_the_plan_and_of_its_cells(tmp_
     assert {run.epochs for run in runs} == {3}
     assert {option for run in runs for option in run.options if 'dataset' in option} == {
         'train_dataloader.dataset.ambiguity=0.25', 'train_dataloader.dataset.unreliability=0.3'}
+
+
+def test_seeds_share_the_teachers_of_the_plan_and_a_teacher_is_trained_once(tmp_path):
+    plan = load_plan(CONFIGS / 'reproduce/cifar100_wsld_cpu.py', rows=['resnet56 -> resnet20'], seeds=[5, 6, 7],
+                     methods=['teacher', 'student alone', 'KD'])
+    assert plan.teachers == 1
+    runs = replace(plan, teachers=2).runs(tmp_path, check_files=False)
+    teacher, alone, kd = runs.values()
+    assert [run.seed for run in teacher] == [5, 6]
+    assert [run.seed for run in alone] == [run.seed for run in kd] == [5, 6, 7]
+    assert [run.needs for run in kd] == [(teacher[0], ), (teacher[1], ), (teacher[0], )]
+    assert [run.work_dir.name for run in kd] == ['seed5', 'seed6', 'seed7-teacher5']
+    assert f'{teacher[0].work_dir}/model_last.pth' in kd[2].options[-1]

@@ -53,6 +53,6 @@ def test_what_cannot_be_drawn_is_refused(fake_train, tmp_path):
     train_run(plan.runs(tmp_path, check_files=False)[plan.cells[1]][0])
     with pytest.raises(ConfigError, match='round 1: its training set, FewLabels, gives neither'):
         draw_plane(plan, tmp_path, tmp_path / 'plane.png')
-    with pytest.raises(ConfigError, match='the picture is a PNG'):
+    with pytest.raises(ConfigError, match='expected a PNG file'):
         draw_plane(plan, tmp_path, tmp_path / 'plane.pdf')
     assert not list(tmp_path.glob('plane*'))

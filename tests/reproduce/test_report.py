@@ -60,7 +60,7 @@ def test_a_table_without_published_figures_has_no_column_for_them():
 
 
 def test_json_holds_the_lines_the_curves_and_the_machines():
-    plan = Plan('p', 'title', (0, 1, 2), 'last', (('x.y', 1), ), tuple(RESULTS))
+    plan = Plan('p', 'title', (0, 1, 2), None, 'last', (('x.y', 1), ), tuple(RESULTS))
     found = json.loads(json.dumps(as_json(plan, summarise(RESULTS), RESULTS)))
     assert found['lines'][1]['last'] == dict(mean=91.5, std=1.5, values=[90.0, 93.0, 91.5])
     assert found['lines'][2]['last'] is None

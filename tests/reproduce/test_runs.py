@@ -9,14 +9,14 @@ import pytest
 from fake_runs import calls, run
 
 from wsld_plugin.errors import RunError
-from wsld_plugin.reproduce.runs import accuracy_curve, current_epoch, finished, train_run
+from wsld_plugin.reproduce.runs import accuracy_curve, current_epoch, finished, train_run, training_seconds
 
 
 def test_a_run_gives_its_last_and_best_accuracy_and_its_curve(fake_train, tmp_path):
     result = train_run(run(tmp_path / 'a'))
     assert (result.seed, result.last_accuracy, result.best_accuracy) == (7, 60.0, 70.0)
     assert result.curve == [(1, 50.0), (2, 70.0), (3, 60.0)]
-    assert result.seconds > 0
+    assert result.seconds == pytest.approx(0.2)
     assert 'torch 2' in result.machine
 
 
@@ -35,10 +35,14 @@ def test_a_finished_run_is_read_and_not_repeated(fake_train, tmp_path):
     assert json.dumps(first.__dict__) == json.dumps(again.__dict__) == json.dumps(finished(one).__dict__)
 
 
-def test_the_time_of_a_run_that_was_interrupted_is_not_known(fake_train, tmp_path):
-    (tmp_path / 'a').mkdir()
-    (tmp_path / 'a/epoch_1.pth').touch()
-    assert train_run(run(tmp_path / 'a')).seconds is None
+def test_the_time_of_a_run_is_that_of_its_iterations_over_all_starts_without_a_suspension(tmp_path):
+    logged = {'1': [(100, .1), (200, .1), (300, .1)], '2': [(300, .2), (400, .1), (450, 60.)]}  # 201 … 300 repeated
+    for start, times in logged.items():
+        (tmp_path / start / 'vis_data').mkdir(parents=True)
+        (tmp_path / start / 'vis_data/scalars.json').write_text(''.join(
+            json.dumps(dict(loss=1., iter=step, step=step, time=time)) + '\n' for step, time in times)
+            + '{"accuracy/top1": 50.0, "time": 9.0, "step": 1}\n')
+    assert training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)
 
 
 @pytest.mark.parametrize('before', [0, 1])
@@ -48,7 +52,7 @@ def test_a_best_checkpoint_that_nothing_resumes_from_is_kept_aside_and_the_run_s
         (work_dir / f'interrupted_{number + 1}').mkdir(parents=True)
     work_dir.mkdir(exist_ok=True)
     (work_dir / 'best_epoch_20.pth').write_text('trained')
-    assert train_run(run(work_dir)).seconds > 0
+    assert train_run(run(work_dir))
     assert (work_dir / f'interrupted_{before + 1}/best_epoch_20.pth').read_text() == 'trained'
     assert not list(work_dir.glob('*.pth'))
 

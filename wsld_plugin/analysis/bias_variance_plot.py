@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib import pyplot
 
-from wsld_plugin.engine.figure import save_figure
+from wsld_plugin.files import save_figure
 
 from .bias_variance_bootstrap import QUANTITIES
 

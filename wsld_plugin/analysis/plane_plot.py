@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib import pyplot
 
-from wsld_plugin.engine.figure import save_figure
+from wsld_plugin.files import save_figure
 
 
 class PlanePoint(NamedTuple):

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot
 
-from wsld_plugin.engine.figure import save_figure
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.files import check_picture, save_figure
 
 from .epoch_records import Epochs, read_epochs
-from .writable import check_picture
 
 
 def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:

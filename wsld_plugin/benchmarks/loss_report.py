@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.files import write_atomically
 from wsld_plugin.reproduce.report import aligned_table
 
 

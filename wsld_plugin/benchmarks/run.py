@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from wsld_plugin.engine.atomic import write_atomically
 from wsld_plugin.errors import ConfigError, check_choice
+from wsld_plugin.files import write_atomically
 
 from .cached import open_cache
 from .configs import own_image_size, read_training_config, train_steps

@@ -12,8 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from wsld_plugin.engine.atomic import write_atomically
 from wsld_plugin.errors import ConfigError, RunError
+from wsld_plugin.files import write_atomically
 from wsld_plugin.registry import HOOKS
 
 FOLDER = 'log_probabilities'

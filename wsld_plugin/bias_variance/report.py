@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from wsld_plugin.analysis.bias_variance_bootstrap import MIN_MODELS, QUANTITIES
-from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.files import write_atomically
 from wsld_plugin.reproduce.report import aligned_table
 
 from .measure import Finding, Intervals

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wsld_plugin.engine.atomic import write_atomically
 from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.files import write_atomically
 
 FORMAT = 1
 IMAGES, LABELS, META = 'images.npy', 'labels.npy', 'meta.json'

@@ -16,10 +16,10 @@ from wsld_plugin.config.check import check_config
 from wsld_plugin.config.data import check_data
 from wsld_plugin.config.load import load_config
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.files import write_atomically
 from wsld_plugin.models.checkpoint import load_classifier
 from wsld_plugin.models.export import classifier_config
 
-from .atomic import write_atomically
 from .launch import launched
 
 

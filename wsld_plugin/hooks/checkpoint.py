@@ -7,8 +7,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from wsld_plugin.engine.atomic import ATOMIC_BACKEND
 from wsld_plugin.engine.resume import weights_of
+from wsld_plugin.files import ATOMIC_BACKEND
 from wsld_plugin.models.export import export_classifier
 from wsld_plugin.registry import HOOKS
 

@@ -12,7 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.visualization import Visualizer
 
 from wsld_plugin.analysis.regularization import BINS, MEASURES, describe
-from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.files import write_atomically
 
 from .loss_probe import LossProbe
 from .soft_label_counts import SAMPLE_COUNTS

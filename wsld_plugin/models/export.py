@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from wsld_plugin.compat.safe_checkpoints import safe_load
-from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.files import write_atomically
 
 from .checkpoint import classifier_state
 from .student import student_model_cfg

@@ -56,7 +56,8 @@ class Expansion:
         if (config, pairs) not in self._configs:
             self._configs[config, pairs] = self._read(config, options)
         cfg, settings = self._configs[config, pairs]
-        teachers = {key: (self.run(teacher, {}, teacher_seed), file) for key, teacher, file in _trained(cfg.model, config)}
+        teachers = {key: (self.run(teacher, {}, teacher_seed), file)
+                    for key, teacher, file in _trained(cfg.model, config)}
         needs = tuple(dict.fromkeys(run for run, _ in teachers.values()))
         settings = _fingerprint([settings, *(run.settings for run in needs)])
         folder = config.stem + (f'-{_fingerprint(pairs)[:8]}' if pairs else '')

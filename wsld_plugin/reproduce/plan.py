@@ -60,7 +60,8 @@ class Plan:
         """The runs of every cell, one a seed. Their teachers' runs are what they need.
 
         A checkpoint that a config expects at ``work_dirs/<name>/…`` is trained from the config of that name,
-        with the same seed, or the one that ``teachers`` gives. Runs of equal config, options and seed are one, whatever their cells and plans.
+        with the same seed, or the one that ``teachers`` gives. Runs of equal config,
+        options and seed are one, whatever their cells and plans.
 
         Args:
             work_dir: the folder that holds a folder for each run.
@@ -72,8 +73,8 @@ class Plan:
         expand = Expansion(work_dir, dict(self.options), check_files)
         taught_by = {seed: self.seeds[number % (self.teachers or len(self.seeds))]
                      for number, seed in enumerate(self.seeds)}
-        return {cell: [expand.run(cell.config, dict(cell.options), seed, teacher) for seed, teacher in taught_by.items()
-                       if cell.method != _TEACHER or seed == teacher]
+        return {cell: [expand.run(cell.config, dict(cell.options), seed, teacher)
+                       for seed, teacher in taught_by.items() if cell.method != _TEACHER or seed == teacher]
                 for cell in self.cells}
 
 

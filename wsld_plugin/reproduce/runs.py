@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import TextIO
 
-from wsld_plugin.engine.atomic import write_atomically
 from wsld_plugin.engine.resume import newest_checkpoint
 from wsld_plugin.errors import RunError
+from wsld_plugin.files import write_atomically
 
 from .machine import machine
 
@@ -54,8 +54,8 @@ class Run:
 class Result:
     """What a finished run came to.
 
-    Accuracies are top-1 on the validation set in percent. ``seconds`` is the sum of its iterations' times as they were
-    logged, over all its starts; ``machine`` is where it ended.
+    Accuracies are top-1 on the validation set in percent. ``seconds`` is the sum of the logged times
+    of its iterations, over all its starts; ``machine`` is where it ended.
     """
 
     seed: int

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.files import write_atomically
 
 from .missing import check_none_failed, train_missing
 from .plan import Cell, Plan

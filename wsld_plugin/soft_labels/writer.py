@@ -14,8 +14,8 @@ from typing import IO
 import numpy as np
 
 from wsld_plugin.datasets.pack_format import file_hash
-from wsld_plugin.engine.atomic import write_atomically
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.files import write_atomically
 
 from .header import HEADER, PROGRESS, RECORDS, Header, read_header
 from .records import record_type

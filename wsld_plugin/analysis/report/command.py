@@ -11,7 +11,7 @@ import mmengine
 import mmpretrain
 
 from wsld_plugin.analysis.biased import check_max_k
-from wsld_plugin.engine.atomic import write_atomically
+from wsld_plugin.files import write_atomically
 from wsld_plugin.reproduce.machine import machine
 from wsld_plugin.version import __version__
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from wsld_plugin.analysis.writable import check_writable
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.files import check_writable
 
 PAGE, NUMBERS = 'index.html', 'report.json'
 

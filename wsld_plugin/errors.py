@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from math import inf
+from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -88,7 +88,7 @@ def check_number(name: str, value: Any, lowest: float = -inf, highest: float = i
         highest: the upper limit.
         inclusive: whether the limits themselves are allowed.
     """
-    number = not isinstance(value, bool) and isinstance(value, Real) and -inf < value < inf
+    number = not isinstance(value, bool) and isinstance(value, Real) and isfinite(value)
     if not number or not (lowest <= value <= highest if inclusive else lowest < value < highest):
         left, right = '[]' if inclusive else '()'
         limit = '' if (lowest, highest) == (-inf, inf) else f' in {left}{lowest:g}, {highest:g}{right}'

@@ -72,7 +72,7 @@ def check_integer(name: str, value: Any, lowest: int, highest: float = inf) -> N
         lowest: the smallest allowed value.
         highest: the largest allowed value.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or not lowest <= value <= highest:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not lowest <= int(value) <= highest:
         limit = f'of {lowest} or more' if highest == inf else f'from {lowest} to {highest}'
         raise ConfigError(f'{name}={value!r}, expected an integer {limit}.')
 

@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 export MMCV_WITH_OPS := 0  # the forks' mmcv is built without its CUDA operators: distillation needs none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint clean
+.PHONY: help setup demo test test-slow lint size clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,13 @@ test-slow: setup  ## the tests that take longer
 lint: setup  ## style and types
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
+
+size: setup  ## lines and files of each room, test cases, words of documentation
+	@for room in wsld_plugin $(patsubst %/,%,$(filter-out %__pycache__/,$(wildcard wsld_plugin/*/))) tools tests configs; do \
+		git ls-files $$room | grep -E '\.(py|sh)$$' | xargs wc -l | awk -v room=$$room \
+			'$$2 != "total" {lines += $$1; files++} END {printf "%-24s %6d lines %4d files\n", room, lines, files}'; done
+	@printf '%-24s %6d words\n' 'README.md, docs/' $$(cat README.md docs/*.md | wc -w)
+	@$(PYTHON) -m pytest --collect-only -q -m 'slow or not slow' | tail -1
 
 clean:  ## remove the environments and caches; never what was trained
 	rm -rf .venv .venv-onedl .pytest_cache .ruff_cache .mypy_cache build *.egg-info

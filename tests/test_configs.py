@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from caches import random_cache
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
@@ -78,13 +77,3 @@ def test_every_config_opens_with_its_command_and_stays_short(name):
     docstring = text.split('"""')[1]
     assert f'configs/{name}' in docstring
     assert len([line for line in text.split('"""')[2].splitlines() if line.strip()]) <= 24
-
-
-def test_the_metafile_lists_every_config_of_weighted_soft_labels_and_their_students():
-    models = yaml.safe_load((CONFIGS / 'wsld/metafile.yml').read_text())['Models']
-    listed = {model['Config'].removeprefix('configs/'): model['Metadata'] for model in models}
-    assert set(listed) == {name for name in LEAVES if name.startswith('wsld/')} - {
-        'wsld/wsld_regnetx-400mf_deit-tiny_imagenette.py'}
-    for metadata in listed.values():
-        student = metadata['Student']['Config']
-        assert '::' in student or (CONFIGS.parent / student).is_file()

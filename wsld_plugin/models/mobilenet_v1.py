@@ -31,7 +31,7 @@ class MobileNetV1(BaseBackbone):
         frozen_stages: -1: none; 0: the stem; i: the stem and the first i layers, statistics included.
         norm_eval: keep BatchNorm's running statistics as they are during training.
         conv_cfg, norm_cfg, act_cfg: what ``mmcv.cnn.ConvModule`` is to build.
-        init_cfg: as for any mmengine module.
+        init_cfg: as for any mmengine module; default: Kaiming's. None: PyTorch's own, the start in WSLD's code.
 
     Returns:
         A tuple with the feature map (N, C, H, W) of each layer in ``out_indices``, in order.
@@ -83,6 +83,14 @@ class MobileNetV1(BaseBackbone):
     def stages(self) -> list[nn.Module]:
         """The stem and the layers, in the order in which they are frozen."""
         return [self.conv1, *(getattr(self, f'layer{i + 1}') for i in range(len(self.arch_settings)))]
+
+    def init_weights(self) -> None:
+        """Initialise by ``init_cfg``; without one undo what mmcv's ``ConvModule`` does on its own."""
+        super().init_weights()
+        if not self.init_cfg:
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.reset_parameters()
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Feature maps of the chosen layers."""

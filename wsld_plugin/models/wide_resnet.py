@@ -1,4 +1,4 @@
-"""Wide residual networks, which mmpretrain lacks: the WRN-d-k of the CIFAR-100 tables."""
+"""Wide residual networks, absent from mmpretrain: the WRN-d-k of the CIFAR-100 tables."""
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -43,9 +43,9 @@ CIFAR = {
     **{f'wrn-{name}_1xb64': (fan_out, default, True) for name in ('16-2', '40-1', '40-2')},
     **{f'{name}_1xb64': (fan_out, hundredth, True) for name in ('vgg8', 'vgg13', 'mobilenet-v2-half')},
     **{f'shufflenet-v{version}_1xb64': (default, default, False) for version in (1, 2)},
-    **{name: (default, default, False) for name in (
+    **dict.fromkeys((
         'resnet18_1xb128', 'resnet18-1e_1xb128', 'resnet50-200e_1xb64', 'resnet50-50e_1xb64', 'mobilenet-v2_1xb128',
-        'shufflenet-v2_1xb128', 'googlenet_1xb64', 'densenet121_1xb128')},
+        'shufflenet-v2_1xb128', 'googlenet_1xb64', 'densenet121_1xb128'), (default, default, False)),
     'resnext29_1xb64': (fan_out, fan_in, True),
 }
 TORCHVISION = fan_out, default, False

@@ -2,8 +2,8 @@
 
     bash tools/dist_train.sh configs/baselines/mobilenet-v1_8xb32_in1k.py 8
 
-Needs ImageNet in data/imagenet/{train,val}.
-Published: 68.87 (the WSLD paper's student alone, its own protocol). Not run here: needs 8 GPUs.
+Needs ImageNet in data/imagenet/{train,val}. Published: nothing with this protocol, which is MMRazor's; 68.87 (the
+WSLD paper's student alone). Not run here: needs 8 GPUs.
 """
 _base_ = [
     '../_base_/models/mobilenet_v1.py',
@@ -11,4 +11,3 @@ _base_ = [
     '../_base_/schedules/imagenet_bs256.py',
     '../_base_/default_runtime.py',
 ]
-model = _base_.mobilenet_v1

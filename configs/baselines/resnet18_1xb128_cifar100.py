@@ -6,5 +6,5 @@ Needs data/cifar100. Published: 75.87 (Yuan et al., best epoch). Not run here.
 """
 _base_ = ['../_base_/models/cifar100.py', '../_base_/protocols/cifar100_bs128.py']
 model = dict(
-    backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, zero_init_residual=False),
+    backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, zero_init_residual=False, init_cfg=None),
     head=dict(in_channels=512))

@@ -5,4 +5,6 @@
 Needs data/cifar100. Published: 70.36 (Tian et al., CRD). Not run here.
 """
 _base_ = ['../_base_/models/cifar100.py', '../_base_/protocols/cifar100_bs64.py']
-model = dict(backbone=dict(type='wsld_plugin.CifarVGG', depth=8), head=dict(in_channels=512))
+model = dict(
+    backbone=dict(type='wsld_plugin.CifarVGG', depth=8),
+    head=dict(in_channels=512, init_cfg=[dict(type='Normal', layer='Linear', std=0.01)]))

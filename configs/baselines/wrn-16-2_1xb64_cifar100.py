@@ -5,4 +5,6 @@
 Needs data/cifar100. Published: 73.26 (Tian et al., CRD). Not run here.
 """
 _base_ = ['../_base_/models/cifar100.py', '../_base_/protocols/cifar100_bs64.py']
-model = dict(backbone=dict(type='wsld_plugin.WideResNet', depth=16, widen_factor=2), head=dict(in_channels=128))
+model = dict(
+    backbone=dict(type='wsld_plugin.WideResNet', depth=16, widen_factor=2),
+    head=dict(in_channels=128, init_cfg=_base_.uniform_without_bias))

@@ -9,11 +9,10 @@ Published: nothing with this setting (τ=1, weight 3). Not run here: needs 8 GPU
 _base_ = [
     '../_base_/datasets/imagenet_bs32.py',
     '../_base_/schedules/imagenet_bs256.py',
-    '../_base_/models/mobilenet_v1.py',
     '../_base_/methods/kd.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    architecture=_base_.mobilenet_v1,
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/mobilenet-v1_8xb32_in1k.py'),
     teacher=dict(cfg_path='mmpretrain::resnet/resnet50_8xb32_in1k.py'),
     teacher_ckpt='checkpoints/resnet50_8xb32_in1k_20210831-ea4938fc.pth')

@@ -9,4 +9,4 @@ _base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_b
 model = dict(
     architecture=dict(cfg_path='{{ fileDirname }}/../baselines/shufflenet-v2_1xb128_cifar100.py'),
     teacher=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18-1e_1xb128_cifar100.py'),
-    teacher_ckpt='work_dirs/resnet18-1e_1xb128_cifar100/model_last.pth')
+    teacher_ckpt='work_dirs/resnet18-1e_1xb128_cifar100/model_best.pth')

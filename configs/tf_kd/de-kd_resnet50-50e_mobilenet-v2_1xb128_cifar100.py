@@ -2,11 +2,11 @@
 
     python tools/train.py configs/tf_kd/de-kd_resnet50-50e_mobilenet-v2_1xb128_cifar100.py
 
-Needs the teacher of configs/baselines/resnet50-50e_1xb128_cifar100.py.
+Needs the teacher of configs/baselines/resnet50-50e_1xb64_cifar100.py.
 Published: 71.45 (best epoch), alone 68.38. Not run here.
 """
 _base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs128.py']
 model = dict(
     architecture=dict(cfg_path='{{ fileDirname }}/../baselines/mobilenet-v2_1xb128_cifar100.py'),
-    teacher=dict(cfg_path='{{ fileDirname }}/../baselines/resnet50-50e_1xb128_cifar100.py'),
-    teacher_ckpt='work_dirs/resnet50-50e_1xb128_cifar100/model_last.pth')
+    teacher=dict(cfg_path='{{ fileDirname }}/../baselines/resnet50-50e_1xb64_cifar100.py'),
+    teacher_ckpt='work_dirs/resnet50-50e_1xb64_cifar100/model_best.pth')

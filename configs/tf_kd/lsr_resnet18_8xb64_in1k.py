@@ -7,5 +7,5 @@ Published: 70.02, alone 69.84 (Yuan et al.). Not run here: needs 8 GPUs.
 """
 _base_ = ['../_base_/methods/label_smoothing.py', '../_base_/protocols/imagenet_bs512.py']
 model = dict(
-    architecture=dict(cfg_path='mmpretrain::resnet/resnet18_8xb32_in1k.py'),
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18_8xb64_in1k.py'),
     teacher=dict(num_classes=1000))

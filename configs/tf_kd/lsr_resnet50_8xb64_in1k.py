@@ -7,5 +7,5 @@ Published: 76.38, alone 75.77 (Yuan et al.). Not run here: needs 8 GPUs.
 """
 _base_ = ['../_base_/methods/label_smoothing.py', '../_base_/protocols/imagenet_bs512.py']
 model = dict(
-    architecture=dict(cfg_path='mmpretrain::resnet/resnet50_8xb32_in1k.py'),
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/resnet50_8xb64_in1k.py'),
     teacher=dict(num_classes=1000))

@@ -9,6 +9,6 @@ _base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_b
 model = dict(
     architecture=dict(cfg_path='{{ fileDirname }}/../baselines/resnet18_1xb128_cifar100.py'),
     teacher=dict(cfg_path='{{ fileDirname }}/../baselines/mobilenet-v2_1xb128_cifar100.py'),
-    teacher_ckpt='work_dirs/mobilenet-v2_1xb128_cifar100/model_last.pth',
+    teacher_ckpt='work_dirs/mobilenet-v2_1xb128_cifar100/model_best.pth',
     hard_weight=0.4,
     distiller=dict(distill_losses=dict(loss_kd=dict(loss_weight=0.6))))

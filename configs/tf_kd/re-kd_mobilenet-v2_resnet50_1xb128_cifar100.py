@@ -7,8 +7,8 @@ Published: 79.30 (best epoch), alone 78.16. Not run here.
 """
 _base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs128.py']
 model = dict(
-    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/resnet50_1xb128_cifar100.py'),
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/resnet50-200e_1xb64_cifar100.py'),
     teacher=dict(cfg_path='{{ fileDirname }}/../baselines/mobilenet-v2_1xb128_cifar100.py'),
-    teacher_ckpt='work_dirs/mobilenet-v2_1xb128_cifar100/model_last.pth',
+    teacher_ckpt='work_dirs/mobilenet-v2_1xb128_cifar100/model_best.pth',
     hard_weight=0.4,
     distiller=dict(distill_losses=dict(loss_kd=dict(loss_weight=0.6))))

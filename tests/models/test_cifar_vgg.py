@@ -26,7 +26,7 @@ def test_the_network_pools_three_times_and_not_after_the_fourth_stage(depth, blo
         assert_same(actual, expected, plain)
 
 
-@pytest.mark.parametrize('depth', [8, 11, 13, 16, 19])
+@pytest.mark.parametrize('depth', [8, 19])
 def test_depth_counts_three_linear_layers(depth):
     assert sum(isinstance(module, nn.Conv2d) for module in CifarVGG(depth).modules()) + 3 == depth
 

@@ -29,7 +29,7 @@ def test_the_network_equals_plain_operations(depth, widen_factor):
         assert_same(actual, expected, plain)
 
 
-@pytest.mark.parametrize('depth', [10, 16, 22, 28, 40])
+@pytest.mark.parametrize('depth', [10, 40])
 def test_depth_counts_the_convolutions(depth):  # the stem, two in a block, the shortcut of each stage
     assert sum(isinstance(module, nn.Conv2d) for module in WideResNet(depth, 2).modules()) == depth
 

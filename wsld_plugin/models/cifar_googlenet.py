@@ -1,4 +1,4 @@
-"""GoogLeNet for images of 32 pixels, which mmpretrain lacks at any size."""
+"""GoogLeNet for images of 32 pixels. mmpretrain has none."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Inception(nn.Module):
             conv_bn(in_channels, one, bias=True),
             nn.Sequential(conv_bn(in_channels, reduce3, bias=True), conv_bn(reduce3, three, 3, bias=True)),
             nn.Sequential(conv_bn(in_channels, reduce5, bias=True),
-                          # as in the source, where the channels stand in the place of the constant
+                          # eps=five as in the source, which passes the channels as eps
                           conv_bn(reduce5, five, 3, bias=True, eps=five),
                           conv_bn(five, five, 3, bias=True)),
             nn.Sequential(nn.MaxPool2d(3, 1, 1), conv_bn(in_channels, pooled, bias=True))])
@@ -46,8 +46,8 @@ class CifarGoogLeNet(StagedBackbone):
     From images (N, 3, 32, 32) the stages return 32, 16 and 8 pixels a side with 480, 832 and 1024 channels.
 
     Args:
-        drop_rate: of the channels of the last stage in training, in [0, 1). Before average pooling this is the
-            dropout that the source has after it.
+        drop_rate: of the channels of the last stage in training, in [0, 1). The source drops after average
+            pooling, which is equivalent.
         out_indices: which stages to return, 0 to 2.
         in_channels: of the images.
         init_cfg: as for any mmengine module; None, PyTorch's own, is the source's.
@@ -57,9 +57,9 @@ class CifarGoogLeNet(StagedBackbone):
 
     Source: Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, in the form that Yuan et al.,
     Teacher-free Knowledge Distillation, arXiv 1909.11723, compare: BatchNorm after every convolution (which also
-    has a bias), two 3×3 convolutions for each 5×5, one convolution as the stem, no auxiliary classifiers. An
-    oddity of theirs is kept, because their results have it: the BatchNorm after the first of those two
-    convolutions divides by √(variance + channels), 32 to 128, instead of √(variance + 1e-5).
+    has a bias), two 3×3 convolutions for each 5×5, one convolution as the stem, no auxiliary classifiers. As in
+    their code, the BatchNorm after the first of those two convolutions divides by √(variance + channels), 32 to
+    128, instead of √(variance + 1e-5).
     """
 
     def __init__(self,

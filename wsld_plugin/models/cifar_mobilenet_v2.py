@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from wsld_plugin.errors import ConfigError, check_choice
+from wsld_plugin.errors import ConfigError, check_choice, check_integer
 from wsld_plugin.registry import MODELS
 
 from .stages import KAIMING, StagedBackbone, conv_bn
@@ -50,17 +50,17 @@ class CifarMobileNetV2(StagedBackbone):
     From images (N, 3, 32, 32) the eight stages return
 
     ========= ====================================== ================================================
-    variant   pixels a side                          else
+    variant   pixels a side                          other properties
     ========= ====================================== ================================================
     ``crd``   16, 16, 8, 4, 4, 2, 2, 2               3×3 stem of stride 2, ReLU, no biases
     ``tf_kd`` 34, 17, 9, 5, 5, 5, 5, 5               1×1 stem that is padded by 1, ReLU6, convolutions with
-                                                     biases (which the BatchNorm behind each takes away)
+                                                     biases (cancelled by the BatchNorm after each)
     ========= ====================================== ================================================
 
     Args:
         widen_factor: of all channels but the last 1280, which only a factor > 1 changes; rounded down. The
             first table's network has .5.
-        expand_ratio: of the hidden channels of all blocks but the first, a whole number ≥ 1.
+        expand_ratio: of the hidden channels of all blocks but the first, an integer ≥ 1.
         variant: ``'crd'``, of Tian et al., or ``'tf_kd'``, of Yuan et al.
         out_indices: which stages to return, 0 to 7.
         in_channels: of the images.
@@ -86,8 +86,7 @@ class CifarMobileNetV2(StagedBackbone):
         check_choice('variant', variant, VARIANTS)
         if not int(min(CHANNELS) * widen_factor) >= 1:
             raise ConfigError(f'widen_factor={widen_factor!r}, expected a number ≥ 1/16, such as .5 or 1.')
-        if not isinstance(expand_ratio, int) or expand_ratio < 1:
-            raise ConfigError(f'expand_ratio={expand_ratio!r}, expected a whole number ≥ 1, such as 6.')
+        check_integer('expand_ratio', expand_ratio, 1)
         form = VARIANTS[variant]
         width = int(32 * widen_factor)
         stem = conv_bn(in_channels, width, **form['stem'], **form['parts'])

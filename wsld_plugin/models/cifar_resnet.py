@@ -1,4 +1,4 @@
-"""The ResNets for images of 32 pixels that the CIFAR-100 tables are made of: three stages instead of four."""
+"""The ResNets of the CIFAR-100 tables, for images of 32 pixels: three stages instead of four."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class CifarResNet(ResNet_CIFAR):
         stem_channels: of the first convolution. resnet8x4 and resnet32x4 have 32.
         base_channels: of the first stage. resnet8x4 and resnet32x4 have 64.
         out_indices: which stages to return, 0 to 2.
-        zero_init_residual: whether every block starts as the identity; the tables' networks do not.
+        zero_init_residual: whether every block starts as the identity; not so in the tables.
         **kwargs: as for mmpretrain's ``ResNet_CIFAR``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""VGG for images of 32 pixels; mmpretrain's pools them to one, and mmcv warns of each of its biases."""
+"""VGG for images of 32 pixels; mmpretrain's pools them to one pixel, and mmcv warns about each of its biases."""
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""MobileNetV1, which mmpretrain lacks: the student of the ResNet-50 → MobileNetV1 tables."""
+"""MobileNetV1, which is not in mmpretrain: the student of the ResNet-50 → MobileNetV1 tables."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from mmpretrain.models.utils import make_divisible
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from wsld_plugin.errors import ConfigError
+from wsld_plugin.errors import ConfigError, check_integer, check_number
 from wsld_plugin.registry import MODELS
 
 _INIT = (dict(type='Kaiming', layer=['Conv2d']),
@@ -30,8 +30,8 @@ class MobileNetV1(BaseBackbone):
         out_indices: which layers to return, 0 for ``layer1`` to 4 for ``layer5``.
         frozen_stages: -1: none; 0: the stem; i: the stem and the first i layers, statistics included.
         norm_eval: keep BatchNorm's running statistics as they are during training.
-        conv_cfg, norm_cfg, act_cfg: what ``mmcv.cnn.ConvModule`` is to build.
-        init_cfg: as for any mmengine module.
+        conv_cfg, norm_cfg, act_cfg: passed to ``mmcv.cnn.ConvModule``.
+        init_cfg: as for any mmengine module; default: Kaiming's. None: PyTorch's own, the start in WSLD's code.
 
     Returns:
         A tuple with the feature map (N, C, H, W) of each layer in ``out_indices``, in order.
@@ -52,17 +52,15 @@ class MobileNetV1(BaseBackbone):
                  frozen_stages: int = -1,
                  norm_eval: bool = False,
                  conv_cfg: dict | None = None,
-                 norm_cfg: dict = dict(type='BN'),  # noqa: B006  mmcv copies what it is given
+                 norm_cfg: dict = dict(type='BN'),  # noqa: B006  mmcv copies it
                  act_cfg: dict = dict(type='ReLU'),  # noqa: B006
                  init_cfg: dict | Sequence[dict] | None = _INIT) -> None:
         super().__init__([*init_cfg] if isinstance(init_cfg, tuple) else init_cfg)
         layers = len(self.arch_settings)
-        if not widen_factor > 0:
-            raise ConfigError(f'widen_factor={widen_factor!r}, expected a number > 0, such as .5 or 1.')
+        check_number('widen_factor', widen_factor, 0, inclusive=False)
         if not set(out_indices) <= set(range(layers)):
             raise ConfigError(f'out_indices={tuple(out_indices)}, expected layers 0 to {layers - 1}.')
-        if frozen_stages not in range(-1, layers + 1):
-            raise ConfigError(f'frozen_stages={frozen_stages!r}, expected -1 (none) to {layers} (all).')
+        check_integer('frozen_stages', frozen_stages, -1, layers)
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -84,6 +82,14 @@ class MobileNetV1(BaseBackbone):
         """The stem and the layers, in the order in which they are frozen."""
         return [self.conv1, *(getattr(self, f'layer{i + 1}') for i in range(len(self.arch_settings)))]
 
+    def init_weights(self) -> None:
+        """Initialise by ``init_cfg``; without one undo what mmcv's ``ConvModule`` does on its own."""
+        super().init_weights()
+        if not self.init_cfg:
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.reset_parameters()
+
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Feature maps of the chosen layers."""
         stem, *layers = self.stages
@@ -96,7 +102,7 @@ class MobileNetV1(BaseBackbone):
         return tuple(outs)
 
     def train(self, mode: bool = True) -> MobileNetV1:
-        """Set the mode, except for what is frozen."""
+        """Set the mode of all but the frozen stages."""
         super().train(mode)
         self._freeze()
         if mode and self.norm_eval:

@@ -1,4 +1,4 @@
-"""What the networks for images of 32 pixels share: a stem, stages, and the checks of their arguments."""
+"""Shared by the networks for images of 32 pixels: a stem, stages, and the checks of their arguments."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import nn
 
 from wsld_plugin.errors import ConfigError
 
-#: Normal with variance 2 / (outputs · kernel area), biases 0: the start that most of the tables' code gives.
+#: Normal with variance 2 / (outputs · kernel area), biases 0: the first weights in most of the tables' code.
 KAIMING = (dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer='_BatchNorm'))
 
 
@@ -64,7 +64,7 @@ def conv_bn(in_channels: int, out_channels: int, kernel_size: int = 1, *, stride
 
 
 def check_out_indices(out_indices: Sequence[int], stages: int) -> None:
-    """Refuse stages that a network does not have."""
+    """Raise :class:`ConfigError` for stages that a network does not have."""
     if not out_indices or not set(out_indices) <= set(range(stages)):
         raise ConfigError(f'out_indices={tuple(out_indices)}, expected stages 0 to {stages - 1}.')
 

@@ -1,4 +1,4 @@
-"""Wide residual networks, which mmpretrain lacks: the WRN-d-k of the CIFAR-100 tables."""
+"""Wide residual networks, not in mmpretrain: the WRN-d-k of the CIFAR-100 tables."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from wsld_plugin.errors import ConfigError
+from wsld_plugin.errors import ConfigError, check_integer
 from wsld_plugin.registry import MODELS
 
 from .stages import KAIMING, StagedBackbone, blocks_per_stage
@@ -16,8 +16,7 @@ from .stages import KAIMING, StagedBackbone, blocks_per_stage
 class PreActBlock(nn.Module):
     """BatchNorm and ReLU before each of two 3×3 convolutions, and a shortcut around them.
 
-    Where the width changes the shortcut is a 1×1 convolution of the *activated* input; elsewhere it is the
-    input itself.
+    The shortcut is the input itself, or a 1×1 convolution of the *activated* input where the width changes.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, drop_rate: float) -> None:
@@ -48,7 +47,7 @@ class WideResNet(StagedBackbone):
 
     Args:
         depth: 6n + 4: 10, 16, …, 40.
-        widen_factor: k, a whole number ≥ 1.
+        widen_factor: k, an integer ≥ 1.
         drop_rate: of the dropout between the two convolutions of a block, in [0, 1); the tables use none.
         out_indices: which stages to return, 0 to 2.
         in_channels: of the images.
@@ -69,8 +68,7 @@ class WideResNet(StagedBackbone):
                  in_channels: int = 3,
                  init_cfg: dict | Sequence[dict] | None = KAIMING) -> None:
         blocks = blocks_per_stage(depth, 6, 4)
-        if not isinstance(widen_factor, int) or widen_factor < 1:
-            raise ConfigError(f'widen_factor={widen_factor!r}, expected a whole number ≥ 1, such as 1 or 2.')
+        check_integer('widen_factor', widen_factor, 1)
         if not 0 <= drop_rate < 1:
             raise ConfigError(f'drop_rate={drop_rate!r}, expected a probability in [0, 1).')
         widths = [16, *(channels * widen_factor for channels in (16, 32, 64))]

@@ -1,7 +1,12 @@
 """A classifier of CIFAR-100 that lacks its backbone, and with it the number of the head's ``in_channels``.
 
-``init_cfg=None``: the classifier starts as PyTorch's, weights and biases uniform in ±1/√in_channels.
+``init_cfg=None``: the classifier starts as PyTorch's, weights and biases uniform in ±1/√in_channels. A network whose
+source starts otherwise sets ``init_cfg`` of its head.
 """
+# weights uniform in ±1/√in_channels, bias 0
+uniform_without_bias = [dict(
+    type='Kaiming', layer='Linear', a=5**0.5, nonlinearity='leaky_relu', mode='fan_in', distribution='uniform')]
+
 model = dict(
     type='ImageClassifier',
     neck=dict(type='GlobalAveragePooling'),

@@ -1,6 +1,5 @@
-"""MobileNetV1, width 1, 4,231,976 parameters: the variable ``mobilenet_v1``, a model or a student."""
-mobilenet_v1 = dict(
-    _scope_='mmpretrain',
+"""MobileNetV1 for ImageNet, width 1, 4,231,976 parameters."""
+model = dict(
     type='ImageClassifier',
     backbone=dict(type='wsld_plugin.MobileNetV1', widen_factor=1.0),
     neck=dict(type='GlobalAveragePooling'),

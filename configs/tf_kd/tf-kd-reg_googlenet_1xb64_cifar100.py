@@ -1,13 +1,13 @@
 """GoogLeNet on CIFAR-100 with Tf-KD_reg, the authors' code: a virtual teacher.
 
-    python tools/train.py configs/tf_kd/tf-kd-reg_googlenet_1xb128_cifar100.py
+    python tools/train.py configs/tf_kd/tf-kd-reg_googlenet_1xb64_cifar100.py
 
 Needs data/cifar100.
 Published: 79.22 (best epoch), alone 78.15. Not run here.
 """
-_base_ = ['../_base_/methods/tf_kd_reg_official.py', '../_base_/protocols/cifar100_bs128.py']
+_base_ = ['../_base_/methods/tf_kd_reg_official.py', '../_base_/protocols/cifar100_bs64_200e.py']
 model = dict(
-    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/googlenet_1xb128_cifar100.py'),
+    architecture=dict(cfg_path='{{ fileDirname }}/../baselines/googlenet_1xb64_cifar100.py'),
     teacher=dict(num_classes=100),
     hard_weight=0.9,
     distiller=dict(distill_losses=dict(loss_kd=dict(tau=40.0, loss_weight=0.1, multiplier=50.0))))

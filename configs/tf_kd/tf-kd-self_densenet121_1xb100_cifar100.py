@@ -1,14 +1,14 @@
 """DenseNet121 on CIFAR-100 with Tf-KD_self, the authors' code: its teacher is its equal.
 
-    python tools/train.py configs/tf_kd/tf-kd-self_densenet121_1xb128_cifar100.py
+    python tools/train.py configs/tf_kd/tf-kd-self_densenet121_1xb100_cifar100.py
 
 Needs the teacher of configs/baselines/densenet121_1xb128_cifar100.py.
 Published: 80.26 (best epoch), alone 79.04. Not run here.
 """
-_base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs128.py']
+_base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs100_200e.py']
 model = dict(
     architecture=dict(cfg_path='{{ fileDirname }}/../baselines/densenet121_1xb128_cifar100.py'),
     teacher=dict(cfg_path='{{ fileDirname }}/../baselines/densenet121_1xb128_cifar100.py'),
-    teacher_ckpt='work_dirs/densenet121_1xb128_cifar100/model_last.pth',
+    teacher_ckpt='work_dirs/densenet121_1xb128_cifar100/model_best.pth',
     hard_weight=0.1,
     distiller=dict(distill_losses=dict(loss_kd=dict(tau=20.0, loss_weight=0.9, multiplier=50.0))))

@@ -7,7 +7,6 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from packs import arrays
-from torch.nn import functional as F
 
 from wsld_plugin.datasets.packing import Source, pack
 from wsld_plugin.engine.training import training_config

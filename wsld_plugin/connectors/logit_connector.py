@@ -55,7 +55,7 @@ class LogitConnector(nn.Module):
         self.register_buffer('class_map', buffer, persistent=False)
 
     def forward(self, record: Tensor) -> Tensor:
-        """The logits as float32, (N, C_student)."""
+        """The logits (N, C_student): float64 stays, every other type becomes float32."""
         if not isinstance(record, Tensor) or not record.is_floating_point():
             given = record.dtype if isinstance(record, Tensor) else type(record).__name__
             raise TypeError(f'LogitConnector was given {given}, but a floating point tensor (N, C) is '
@@ -69,7 +69,7 @@ class LogitConnector(nn.Module):
                 record = record[:, :self.num_classes]
             else:
                 record = record.index_select(1, self.class_map)
-        return record.float()
+        return record if record.dtype == torch.float64 else record.float()
 
     def check(self, teacher_classes: int, student_classes: int) -> None:
         """Raise :class:`ConfigError` unless the map leads from ``teacher_classes`` to ``student_classes``."""

@@ -118,4 +118,4 @@ def test_training_equals_the_loop_of_the_paper(tmp_path, method, formula, teache
     assert len(recorder.batches) == 30
     for (name, expected), trained in zip(student.state_dict().items(), runner.model.student.state_dict().values(),
                                          strict=True):
-        torch.testing.assert_close(trained, expected, rtol=0, atol=1e-12, msg=lambda text, name=name: f'{name}: {text}')
+        torch.testing.assert_close(trained, expected, rtol=0, atol=1e-12, msg=name)

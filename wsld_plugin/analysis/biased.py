@@ -76,8 +76,8 @@ class BiasedLabelStatistics(SampleSums):
         γ_k = max_c Pr(c ∈ Ω_k and y ≠ c)    ('joint')
 
     A temperature changes neither. **Ties are broken at random**, and the probabilities include that: of e equal
-    logits with g larger ones each is in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 is one minus the accuracy, a
-    uniform teacher has Δ_k = 1 - k/C, and the order of the classes does not matter.
+    logits with g larger ones each is in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 is one minus the
+    accuracy, a uniform teacher has Δ_k = 1 - k/C, and the order of the classes does not matter.
 
     Args:
         num_classes: C ≥ 2.

@@ -162,8 +162,8 @@ def verdict(findings: Findings, made_from_labels: bool = False) -> str:
     wrong, share, margin = (float(each[k - 1]) for each in (biased.unreliability, biased.ambiguity, biased.margin))
     misses, chosen = (('first choice is wrong', 'chosen') if k == 1 else
                       (f'{k} largest miss the right class', 'among them'))
-    which = (f'its {misses} for Δ = {wrong:.1%} of the images, and no class is {chosen} for more than γ = {share:.1%} '
-             'of the images of others')
+    which = (f'its {misses} for Δ = {wrong:.1%} of the images, and no class is {chosen} for more than '
+             f'γ = {share:.1%} of the images of others')
     if biased.intervals:
         # The best of several k is chosen on the same images: of uninformed teachers with ten classes and 60 images
         # 18% would pass by the interval itself, none by its percentiles (60 drawn).

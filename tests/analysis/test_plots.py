@@ -120,9 +120,9 @@ def test_points_out_of_range_are_rejected(tmp_path, points):
 
 def test_error_bias_and_variance_are_drawn_with_intervals_that_need_not_hold_their_estimate(tmp_path, drawn):
     bars = {quantity: [(.1, .3), (.4, .5)] for quantity in QUANTITIES}
-    values = dict.fromkeys(QUANTITIES, [.2, .3])
-    rows = {'τ': [Series('KD', [1., 4.], values, bars), Series('hard labels', None, dict.fromkeys(QUANTITIES, [.25]))],
-            'epoch': [Series('KD', [20, 40], values)]}
+    values = dict.fromkeys(QUANTITIES, (.2, .3))
+    everywhere = Series('hard labels', None, dict.fromkeys(QUANTITIES, (.25, )))
+    rows = {'τ': [Series('KD', [1., 4.], values, bars), everywhere], 'epoch': [Series('KD', [20, 40], values)]}
     plot_bias_variance(tmp_path / 'a.png', rows, 'title')
     panels = drawn[0].axes
     assert len(panels) == 6

@@ -2,7 +2,16 @@ import json
 
 import pytest
 import torch
-from factories import batch, build, digits_classifier, digits_distillation, distillation, distiller, labels_of, run_cfg
+from factories import (
+    batch,
+    build,
+    digits_classifier,
+    digits_distillation,
+    distillation,
+    distiller,
+    labels_of,
+    run_cfg,
+)
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from processes import tool
@@ -98,7 +107,8 @@ def test_a_line_covers_the_iterations_since_the_last_line_across_epochs(tmp_path
     cfg.train_dataloader.batch_size = 10
     cfg.default_hooks.logger.ignore_last = True
     runner, seen = train(cfg)
-    assert logged(runner)['weight'] == pytest.approx([expected(part, 2.0)['weight'] for part in (seen[:3], seen[3:7])])
+    lines = [expected(part, 2.0)['weight'] for part in (seen[:3], seen[3:7])]
+    assert logged(runner)['weight'] == pytest.approx(lines)
     assert [each['count'] for each in epochs(tmp_path)] == [40, 40]
 
 
@@ -114,8 +124,8 @@ def test_a_loss_without_target_is_measured_with_that_of_the_heads_loss(tmp_path)
     cfg.train_dataloader.sampler.shuffle = False
     runner, seen = train(cfg)
     labels = torch.tensor([runner.train_dataloader.dataset.get_data_info(index)['gt_label'] for index in range(40)])
-    check_record(tmp_path, 1, [(*logits, target) for (*logits, _), target in zip(seen, labels.split(20), strict=True)],
-                 tau=4.0)
+    batches = [(*logits, target) for (*logits, _), target in zip(seen, labels.split(20), strict=True)]
+    check_record(tmp_path, 1, batches, tau=4.0)
 
 
 def test_targets_of_mixup_are_probabilities(tmp_path):

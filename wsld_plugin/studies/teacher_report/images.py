@@ -139,7 +139,7 @@ def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'te
         # at equal distances, since data sets are often sorted by class
         places = np.linspace(0, len(dataset) - 1, min(max_samples or len(dataset), len(dataset))).round().astype(int)
         keys = [SampleKey(teacher.seed, 0, index) for index in places.tolist()]
-        check_labels(dataset, keys, loader['batch_size'])
+        check_labels(dataset, keys[:loader['batch_size']])
         source = Source(dataset, loader, teacher.preprocessor, cast(Any, teacher.module), device)
         classes = _check_classes(dataset, source, keys[0])
     if not distilled:
@@ -168,18 +168,16 @@ def find_device(name: str | None) -> str:
     """Return a device that works; None: the best one.
 
     Raises:
-        ConfigError: the device cannot be used, with those that can.
+        ConfigError: the device cannot be used.
     """
-    if name is None:
-        return get_device()
     try:
-        torch.zeros(1, device=name).cpu()
+        torch.zeros(1, device=name or 'cpu').cpu()
     except (RuntimeError, AssertionError, ImportError) as error:  # in this order: no such kind, not in this torch
-        there = dict.fromkeys(['cpu', *(f'cuda:{place}' for place in range(torch.cuda.device_count())), get_device()])
         why = str(error).split('. ')[0].split('\n')[0]
-        raise ConfigError(f'device={name!r} cannot be used here ({why}): expected one of {", ".join(there)}.'
+        there = ['cpu', *(f'cuda:{place}' for place in range(torch.cuda.device_count()))]
+        raise ConfigError(f'device={name!r} cannot be used here ({why}), expected one of {", ".join(there)}.'
                           ) from error
-    return name
+    return name or get_device()
 
 
 def find_loader(cfg: Config, split: str) -> Mapping[str, Any]:
@@ -222,20 +220,17 @@ def build_dataset(cfg: Mapping[str, Any]) -> KeyedDataset:
     return dataset if isinstance(dataset, KeyedDataset) else KeyedDataset(dataset)
 
 
-def check_labels(dataset: KeyedDataset, keys: Sequence[SampleKey], batch_size: int) -> None:
-    """Check that soft labels can be measured against the labels.
-
-    Checks the first images, and the labels of all of them if the data set has ``get_gt_labels()``.
+def check_labels(dataset: KeyedDataset, keys: Sequence[SampleKey]) -> None:
+    """Check the first images for labels that soft labels can be measured against.
 
     Args:
         dataset: the images.
-        keys: of those that are measured.
-        batch_size: how many are loaded.
+        keys: of the images that are checked.
 
     Raises:
-        ConfigError: targets that are not one class, no labels, hidden ones, or only one class.
+        ConfigError: targets that are not one class, no labels, or hidden ones.
     """
-    name, samples = type(dataset.dataset).__name__, [dataset[key]['data_samples'] for key in keys[:batch_size]]
+    name, samples = type(dataset.dataset).__name__, [dataset[key]['data_samples'] for key in keys]
     if any('gt_score' in sample or ('gt_label' in sample and sample.gt_label.numel() != 1) for sample in samples):
         raise ConfigError(f'the data set {name} gives probabilities or several classes as target, expected one right '
                           'class. Use another split, or give the checkpoint with a config of the same model and the '
@@ -243,20 +238,10 @@ def check_labels(dataset: KeyedDataset, keys: Sequence[SampleKey], batch_size: i
                           'configs/biased/bad-teacher_resnet18-w16_digits.py.')
     if not all('gt_label' in sample for sample in samples):
         raise ConfigError(f'the data set {name} has no labels to compare soft labels with. Use a split with labels.')
-    loaded = torch.cat([sample.gt_label for sample in samples])
-    labels = _all_labels(dataset, keys, loaded)
     try:
-        _check_not_hidden(labels)
+        _check_not_hidden(torch.cat([sample.gt_label for sample in samples]))
     except ValueError as error:
         raise ConfigError(f'images of {name}: {error}') from error
-    if len(labels) == len(keys) and len(labels.unique()) == 1:
-        label = int(labels[0])
-        names = list((getattr(dataset, 'metainfo', None) or {}).get('classes') or [])
-        called = f' ({names[label]})' if label < len(names) else ''
-        more = (f'Give a larger --max-samples, or none: there are {len(dataset):,} images.'
-                if len(keys) < len(dataset) else 'Use another split, or data of more classes.')
-        raise ConfigError(f'all {len(labels):,} images of {name} have the label {label}{called}, expected images of '
-                          f'two classes or more: the ambiguity needs them. {more}')
 
 
 def _check_not_hidden(labels: Tensor) -> None:
@@ -266,20 +251,6 @@ def _check_not_hidden(labels: Tensor) -> None:
                          'labelled images: use another split, or FewLabels with rest=False. The candidate sets of '
                          'PartialLabels are measured without a teacher, by '
                          'wsld_plugin.datasets.weak.draws.measure.')
-
-
-def _all_labels(dataset: KeyedDataset, keys: Sequence[SampleKey], loaded: Tensor) -> Tensor:
-    """The labels of all keys; of the loaded samples only, if the data set has no list of labels that agrees."""
-    if not hasattr(dataset, 'get_gt_labels'):
-        return loaded
-    try:
-        labels = np.asarray(dataset.get_gt_labels())
-    except (KeyError, ValueError):  # a sample that has none, or several
-        return loaded
-    if labels.shape != (len(dataset), ) or labels.dtype.kind not in 'iu':
-        return loaded
-    chosen = torch.from_numpy(labels[[key.index for key in keys]].astype(np.int64))
-    return chosen if torch.equal(chosen[:len(loaded)], loaded) else loaded
 
 
 def _find_teacher(cfg: Config, config: str, checkpoint: str | None, split: str, dataset: KeyedDataset) -> Teacher:

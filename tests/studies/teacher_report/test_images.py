@@ -261,7 +261,8 @@ def test_images_without_labels_are_rejected(tmp_path):
 def test_settings_and_weights_that_do_not_fit_are_rejected(tmp_path):
     config, weights = plain(tmp_path)
     for arguments, message in ((dict(split='tests'), "Did you mean 'test'"),
-                               (dict(max_samples=0), 'max_samples=0, expected an integer of 1'), (dict(options={'modle.type': 'x'}), 'modle')):
+                               (dict(max_samples=0), 'max_samples=0, expected an integer of 1'),
+                               (dict(options={'modle.type': 'x'}), 'modle')):
         with pytest.raises(ConfigError, match=message):
             find_subject(config, weights, **arguments)
     with pytest.raises(ConfigError, match='names no trained weights'):

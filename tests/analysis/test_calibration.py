@@ -86,12 +86,6 @@ def test_the_best_temperature_is_where_the_derivative_vanishes():
     assert nll <= min(-log_softmax(rows / t, axis=1)[range(200), target].mean() for t in grid) + 1e-12
 
 
-def test_two_classes_have_a_closed_form():
-    tau, nll = best_temperature(torch.tensor([[9.0, 0.0]] * 10), torch.tensor([0] * 8 + [1] * 2))
-    assert 9 / tau == pytest.approx(math.log(4), abs=1e-4)
-    assert nll == pytest.approx(-0.8 * math.log(0.8) - 0.2 * math.log(0.2), rel=1e-7)
-
-
 def test_a_teacher_that_is_always_right_has_the_smallest_temperature_and_one_always_wrong_the_largest():
     logits = torch.eye(4)
     assert best_temperature(logits, torch.arange(4))[0] == pytest.approx(TEMPERATURES[0])

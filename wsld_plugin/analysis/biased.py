@@ -21,13 +21,7 @@ _ROUNDING = 1e-9  # k = C has margin 0, up to this
 
 
 class Companion(NamedTuple):
-    """A wrong class that is among the k largest together with a right class.
-
-    Attributes:
-        label: the right class b.
-        wrong: the wrong class c.
-        share: Pr(c ∈ Ω_k | y = b), of the samples of b.
-    """
+    """A wrong class c among the k largest together with a right class b; the share is Pr(c ∈ Ω_k | y = b)."""
 
     label: int
     wrong: int
@@ -94,7 +88,7 @@ class BiasedLabelStatistics(SampleSums):
     uninformed soft labels have Δ_k + γ_k = 1 for every k, the edge of what can be learned from; with ``'joint'``,
     which is smaller, they pass. The companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is also ours, never smaller than
     either, and not part of the condition: γ_k averages over the other classes and misses a wrong class that always
-    accompanies one right class, which a student cannot tell apart. Chance enlarges it for classes of few samples.
+    accompanies one right class, which a student cannot distinguish. Chance enlarges it for classes of few samples.
 
     >>> statistics = BiasedLabelStatistics(num_classes=2)
     >>> statistics.update(torch.tensor([[2., 1.], [0., 3.], [1., 4.], [5., 0.]]), torch.tensor([0, 1, 1, 1]))
@@ -202,8 +196,7 @@ def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.
         θ = log(2(1 - Δ)/(1 - Δ + γ))     > 0 exactly where Δ + γ < 1
 
     Args:
-        unreliability: Δ, 0 … 1.
-        ambiguity: γ, 0 … 1, of the same shape.
+        unreliability, ambiguity: Δ and γ, 0 … 1, of equal shape.
 
     Returns:
         θ in nats, at most log 2; -inf where Δ = 1.

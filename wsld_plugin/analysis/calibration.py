@@ -38,11 +38,7 @@ class SampleSums:
         self.sums = {name: torch.zeros(tuple(shape), dtype=torch.float64) for name, shape in shapes.items()}
 
     def merge(self: Own, other: Own) -> Own:
-        """Add the sums of other samples and return self.
-
-        Raises:
-            ValueError: the other is of another class or has other settings.
-        """
+        """Add the sums of other samples and return self; ValueError for another class or other settings."""
         if type(other) is not type(self) or other.settings != self.settings:
             raise ValueError(f'{type(self).__name__} with {self.settings} cannot merge {type(other).__name__} with '
                              f'{getattr(other, "settings", None)}. Create both with the same settings.')
@@ -61,12 +57,7 @@ class SampleSums:
 
 
 def check_samples(logits: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Validate a batch.
-
-    Args:
-        logits: (N, C), floating point; -inf is a probability of 0.
-        target: class indices (N,).
-        num_classes: C.
+    """Validate logits (N, C), where -inf is a probability of 0, and class indices (N,).
 
     Returns:
         Both, detached and on the device of the logits; the target as int64.
@@ -181,11 +172,7 @@ class CalibrationStatistics(SampleSums):
         self.sums['entropies'].index_add_(0, _bin(entropy / math.log(logits.shape[1]), bins), one)
 
     def result(self) -> Calibration:
-        """The scores of all samples so far.
-
-        Raises:
-            ValueError: there are none.
-        """
+        """The scores of all samples so far; ValueError if there are none."""
         sums = {name: value.cpu().numpy() for name, value in self.sums.items()}
         scores, (count, confidence, correct) = sums['scores'], sums['bins'].T
         total = scores[:, 0].sum()
@@ -242,15 +229,7 @@ def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
 
 
 class Confused(NamedTuple):
-    """A class and a wrong class that the teacher chooses for it.
-
-    Attributes:
-        label: the class.
-        taken_for: the wrong class.
-        mistakes: number of samples of the class with the wrong one on top.
-        share: the same as a share of the samples of the class.
-        probability: mean p[taken_for] of the samples of the class.
-    """
+    """A class and a wrong one: samples of the class with the wrong one on top, their share, and mean p[taken_for]."""
 
     label: int
     taken_for: int

@@ -56,13 +56,13 @@ COLOURS: dict[str, str] = dict(re.findall(r'--(\w+): (#\w{6})', CSS.split('@medi
 
 def document(heading: str, verdict: str, notes: Iterable[str], *sections: str) -> str:
     """The whole page: a heading, a sentence, remarks (text), and sections (HTML)."""
-    heading, said = escape(heading), ''.join(f'<li>{escape(note)}</li>' for note in notes)
+    heading, items = escape(heading), ''.join(f'<li>{escape(note)}</li>' for note in notes)
     return ''.join([
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{heading}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><link rel="icon" href="data:,">',
         f'<style>{CSS}</style></head><body><header><h1>{heading}</h1><p class="verdict">{escape(verdict)}</p>',
-        f'<ul>{said}</ul>' if said else '', '</header><main>', *sections, '</main></body></html>\n'])
+        f'<ul>{items}</ul>' if items else '', '</header><main>', *sections, '</main></body></html>\n'])
 
 
 def section(title: str, *parts: str) -> str:

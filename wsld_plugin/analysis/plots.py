@@ -32,11 +32,7 @@ _STYLE = {'font.sans-serif': ['DejaVu Sans'], 'svg.fonttype': 'none', 'axes.edge
 
 
 def read_epochs(run: str | Path) -> Epochs:
-    """The records of a run's epochs, at least one, as ``SoftLabelMonitorHook`` wrote them.
-
-    Raises:
-        ConfigError: there are none, or the file is damaged.
-    """
+    """The records of a run's epochs that ``SoftLabelMonitorHook`` wrote; ConfigError if none or damaged."""
     path = Path(run) / 'soft_label_monitor/epochs.json'
     if not path.is_file():
         raise ConfigError(f'{path} does not exist: train with '
@@ -114,11 +110,8 @@ def plot_plane(path: str | Path, points: Sequence[PlanePoint], title: str) -> No
 
     Args:
         path: the PNG.
-        points: at least one; Δ and γ of 0 … 1, at least one accuracy each.
+        points: at least one; Δ and γ of 0 … 1, at least one accuracy each. Else a ValueError is raised.
         title: above the picture.
-
-    Raises:
-        ValueError: no points, or one without accuracies or with a number that is out of range or NaN.
     """
     if not points:
         raise ValueError('plot_plane was given no points.')
@@ -230,12 +223,7 @@ def misleading(found: BiasedLabels) -> Figure:
 
 
 def svg(figure: Figure, label: str) -> str:
-    """A chart as an SVG element for a page, in the page's colours.
-
-    Args:
-        figure: drawn in `COLOURS`.
-        label: alternative text.
-    """
+    """A chart that was drawn in `COLOURS` as an SVG element in the colours of the page; ``label`` is its alt text."""
     buffer = io.StringIO()
     with matplotlib.rc_context({**_STYLE, 'svg.hashsalt': label}):  # names that no other chart of the page has
         figure.savefig(buffer, format='svg', transparent=True,

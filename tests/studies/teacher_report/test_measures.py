@@ -165,7 +165,7 @@ def test_a_wrong_class_that_comes_with_every_image_of_a_right_one_is_noted():
     found = findings(n=200, logits=drawn + beside)
     assert found.biased.best_k == 1
     assert notes(found)[0].startswith('Of the 20 images of class 3, class 7 is among the 1 largest at least as often')
-    assert not any('apart' in note for note in notes(findings(n=200, skill=20.0)))
+    assert not any('distinguish' in note for note in notes(findings(n=200, skill=20.0)))
 
 
 def test_over_and_under_confidence_are_noted():
@@ -177,7 +177,7 @@ def test_over_and_under_confidence_are_noted():
 def test_missing_classes_few_images_and_infinite_scores_are_noted():
     logits, target = samples(n=5)
     logits[0, target[0]] = -torch.inf
-    said = ' '.join(notes(findings(n=5, logits=logits)))
-    assert '5 of 10 classes have no image' in said
-    assert '5 images are few for 10 classes' in said
-    assert 'probability 0' in said
+    text = ' '.join(notes(findings(n=5, logits=logits)))
+    assert '5 of 10 classes have no image' in text
+    assert '5 images are few for 10 classes' in text
+    assert 'probability 0' in text

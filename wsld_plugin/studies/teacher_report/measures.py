@@ -187,7 +187,7 @@ def notes(findings: Findings, made_from_labels: bool = False) -> list[str]:
         if share >= 1 - findings.biased.unreliability_by_class[label, k - 1] - 1e-9:
             found.append(f'Of the {calibration.by_class[label, 0]:,.0f} images of {classes[label]}, {classes[wrong]} '
                          f'is among the {k} largest at least as often as {classes[label]}: from these soft labels '
-                         'alone a student may not learn to tell them apart, whatever Δ and γ say.')
+                         'alone a student may not learn to distinguish them, whatever Δ and γ say.')
     if k is not None and k > 1:
         found.append(f'Its first choice misleads more than its first {k} together: give the soft labels a low weight '
                      'beside hard ones, and use a high temperature.')

@@ -1,11 +1,11 @@
-"""Reading the page of a report, strictly: an element that is not closed where it must be, or an attribute twice."""
+"""Reading the page of a report strictly: every element is closed in order, and no attribute occurs twice."""
 from __future__ import annotations
 
 from html.parser import HTMLParser
 
 import torch
 
-from wsld_plugin.analysis.report.findings import Findings, measure
+from wsld_plugin.studies.teacher_report.measures import Findings, measure
 
 _VOID = {'meta', 'link', 'img', 'br', 'hr', 'input'}
 

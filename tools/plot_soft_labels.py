@@ -21,7 +21,7 @@ def main(argv=None):
     args = parse_args(argv)
     from wsld_plugin.engine.cli import stop_with_reason
     with stop_with_reason():
-        from wsld_plugin.analysis.soft_label_plot import plot_runs
+        from wsld_plugin.analysis.plots import plot_runs
         plot_runs(args.out, args.runs)
         print(f'Written: {args.out}')
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Tell what a teacher's soft labels are like, and what they predict for a student, on a page."""
+"""Write a page on a teacher's soft labels: their quality, and what they predict for a student."""
 import argparse
 
 import _arguments  # noqa: F401  (makes the package importable without an install)
@@ -8,24 +8,24 @@ import _arguments  # noqa: F401  (makes the package importable without an instal
 def parse_args(argv=None):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a classifier, or of a distillation, whose teacher is taken')
+    parser.add_argument('config', help='config of a classifier, or of a distillation, whose teacher is measured')
     parser.add_argument('checkpoint', nargs='?', help='file or URL of the weights; a distillation names its own')
     parser.add_argument('--out', metavar='DIR', help='folder of the page [work_dirs/<config>/soft_labels_<split>]')
     parser.add_argument('--split', choices=['train', 'test'], default='test', help='which labelled images [test]')
-    parser.add_argument('--device', help='where the teacher runs [a GPU where there is one]')
-    parser.add_argument('--max-samples', type=int, metavar='N', help='no more images than these, spread over all')
-    parser.add_argument('--max-k', type=int, metavar='K', help='largest k looked at [all classes, at most 100]')
+    parser.add_argument('--device', help='device of the teacher [a GPU if there is one]')
+    parser.add_argument('--max-samples', type=int, metavar='N', help='at most N images, spread over all')
+    parser.add_argument('--max-k', type=int, metavar='K', help='largest k [all classes, at most 100]')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='replace settings of the config, such as model.teacher.average=logits')
+                        help='override settings of the config, such as model.teacher.average=logits')
     return parser.parse_args(argv)
 
 
 def main(argv=None):
-    """Parse, measure, tell."""
+    """Parse, measure, write."""
     args = parse_args(argv)
     from wsld_plugin.engine.cli import options_from, stop_with_reason
     with stop_with_reason():
-        from wsld_plugin.analysis.report.command import soft_labels_report
+        from wsld_plugin.studies.teacher_report.page import soft_labels_report
         folder, _, sentence, notes = soft_labels_report(
             args.config, args.checkpoint, out=args.out, split=args.split, device=args.device,
             max_samples=args.max_samples, max_k=args.max_k, options=options_from(args.cfg_options))

@@ -4,12 +4,22 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from gaussian_models import GaussianModels
+from scipy.integrate import quad
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy as scipy_entropy
-from sklearn.metrics import log_loss
+from scipy.stats import norm
 
-from wsld_plugin.analysis.bias_variance import decompose, entropy
-from wsld_plugin.analysis.synthetic import GaussianModels
+from wsld_plugin.analysis import bias_variance
+from wsld_plugin.analysis.bias_variance import (
+    QUANTITIES,
+    Decomposition,
+    decompose,
+    entropy,
+    interval,
+    resample_models,
+    resample_samples,
+)
 from wsld_plugin.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -40,12 +50,7 @@ def test_error_bias_and_variance_equal_kl_divergences_computed_one_by_one(target
         np.testing.assert_allclose(np.exp(found.mean_model[n]), mean, rtol=1e-11)
 
 
-def test_with_labels_the_error_is_the_mean_cross_entropy():
-    expected = np.mean([log_loss(LABELS, np.exp(log_p), labels=range(5)) for log_p in LOG_P])
-    assert decompose(LOG_P, LABELS).totals()['error'] == pytest.approx(expected, rel=1e-12)
-
-
-def test_logits_do_as_well_as_log_probabilities_and_tensors_as_arrays():
+def test_logits_and_tensors_are_taken_as_log_probabilities_are():
     one, other = decompose(LOGITS + 7, LABELS), decompose(torch.tensor(LOG_P), torch.tensor(LABELS))
     np.testing.assert_allclose(one.variance, other.variance, rtol=1e-12)
     np.testing.assert_allclose(one.bias, other.bias, rtol=1e-10)
@@ -65,13 +70,6 @@ def test_models_about_the_truth_have_no_bias():
     assert (found.variance > .01).all()
 
 
-def test_two_classes_have_a_closed_form():
-    logits = np.array([[[0., 2.]], [[0., -2.]]])  # p̄ is even; Z = 2·√(σ(2)σ(−2))
-    found = decompose(logits, np.array([1]))
-    assert found.variance[0] == pytest.approx(-math.log(2 * math.sqrt(1 / (1 + math.exp(-2)) / (1 + math.exp(2)))))
-    assert found.bias[0] == pytest.approx(math.log(2))
-
-
 def test_the_correction_moves_the_same_amount_from_bias_to_variance():
     found = decompose(LOG_P, LABELS)
     np.testing.assert_allclose(found.variance_corrected, found.variance * 6 / 5)
@@ -89,84 +87,34 @@ def test_certain_models_stay_finite():
     np.testing.assert_allclose(found.error, found.bias + found.variance)
 
 
-def students(rng, teachers, within, between, samples=40, classes=5):
-    """Log-probabilities of students of shared teachers, about the logits of LOGITS[0]."""
-    teachers = np.asarray(teachers)
-    of_teacher = between * rng.standard_normal((teachers.max() + 1, samples, classes))
-    noise = within * rng.standard_normal((len(teachers), samples, classes))
-    return log_softmax(np.resize(LOGITS[0], (samples, classes)) + of_teacher[teachers] + noise, axis=-1)
-
-
-@pytest.mark.parametrize('teachers', [[0, 1, 0, 1, 0], [0, 1] * 3, [0, 0, 0, 1], [2, 0, 1, 1, 2, 2, 0]])
-def test_variance_within_and_between_teachers_is_what_pairs_of_students_show(teachers):
-    # two classes, close to even: V is the variance of the logit over 8
-    logit = 1e-3 * np.random.default_rng(1).standard_normal(len(teachers))
-    found = decompose(np.stack([logit, 0 * logit], axis=-1)[:, None], np.array([0]), teachers)
-    pairs = [(m, n) for m in range(len(logit)) for n in range(m)]
-    other = [(logit[m] - logit[n]) ** 2 / 2 for m, n in pairs if teachers[m] != teachers[n]]
-    of_teacher = [logit[np.array(teachers) == teacher] for teacher in set(teachers)]
-    pooled = sum(((of - of.mean()) ** 2).sum() for of in of_teacher) / (len(teachers) - len(of_teacher))
-    assert 8 * found.within[0] == pytest.approx(pooled, rel=1e-5)
-    assert 8 * (found.within + found.between)[0] == pytest.approx(np.mean(other), rel=1e-5)
-
-
-def test_with_equal_groups_the_parts_are_those_of_a_one_way_analysis_of_variance():
-    logit = 1e-3 * np.random.default_rng(1).standard_normal((3, 4))  # teachers, students of each
-    rows = np.stack([logit.ravel(), np.zeros(12)], axis=-1)[:, None]
-    found = decompose(rows, np.array([0]), np.repeat([0, 1, 2], 4))
-    within = logit.var(axis=1, ddof=1).mean()
-    assert 8 * found.within[0] == pytest.approx(within, rel=1e-5)
-    assert 8 * found.between[0] == pytest.approx(logit.mean(axis=1).var(ddof=1) - within / 4, rel=1e-5)
-
-
-@pytest.mark.parametrize('teachers', [[0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1], [0, 0, 0, 1], [0, 1, 2, 0, 1, 2]])
+@pytest.mark.parametrize('teachers', [[0, 1, 0, 1, 0], [0, 0, 0, 1], ['a', 'b', 'c', 'a', 'b', 'c']])
 @pytest.mark.parametrize(('within', 'between'), [(.2, .2), (.1, .3), (.3, 0.)])
-def test_known_variance_within_and_between_teachers_is_found_without_bias(teachers, within, between):
-    samples = 8000
-    logits = students(np.random.default_rng(5), teachers, within, between, samples)
-    found = decompose(logits, np.zeros(samples, dtype=int), teachers)
-    truth = GaussianModels(LOGITS[0], (within ** 2 + between ** 2) ** .5).variance().mean()
+def test_the_variance_holds_the_share_of_the_teachers_that_the_note_says(teachers, within, between):
+    samples, rng = 8000, np.random.default_rng(5)
+    models, place = len(teachers), np.unique(teachers, return_inverse=True)[1]
+    noise = between * rng.standard_normal((models, samples, 5))[place]
+    noise += within * rng.standard_normal((models, samples, 5))
+    found = decompose(np.resize(LOGITS[0], (samples, 5)) + noise, np.zeros(samples, dtype=int), teachers)
+    total = GaussianModels(LOGITS[0], (within ** 2 + between ** 2) ** .5).variance().mean()
     of_teachers = GaussianModels(LOGITS[0], between).variance().mean() if between else 0.
-    counts, models = np.unique(teachers, return_counts=True)[1], len(teachers)
-    share = sum(1 for m in range(models) for n in range(models) if teachers[m] != teachers[n]) / models / (models - 1)
+    share = sum(1 for m in range(models) for n in range(models) if place[m] != place[n]) / models / (models - 1)
     assert f'holds {share:.0%} of what differs between teachers' in found.notes[-1]
-    assert share == pytest.approx((1 - ((counts / models) ** 2).sum()) * models / (models - 1))
-    for estimate, expected in ((found.within + found.between, truth), (found.within, truth - of_teachers),
-                               (found.between, of_teachers),
-                               (found.variance_corrected, truth - (1 - share) * of_teachers)):
-        error = estimate.std() / samples ** .5
-        assert error < .03 * truth
-        assert abs(estimate.mean() - expected) < 3.5 * error + .005 * truth  # right to second order
-    assert found.totals()['bias'] + found.totals()['variance'] == pytest.approx(found.totals()['error'], rel=1e-12)
+    error = found.variance_corrected.std() / samples ** .5
+    expected = total - (1 - share) * of_teachers
+    assert abs(found.variance_corrected.mean() - expected) < 3.5 * error + .005 * total  # right to second order
 
 
-def test_shared_teachers_are_told_and_change_nothing_else():
-    teachers = [0, 1, 0, 1, 0, 1]
-    plain, split = decompose(LOG_P, LABELS), decompose(LOG_P, LABELS, teachers)
-    for part in ('error', 'bias', 'variance', 'mean_model', 'variance_corrected', 'bias_corrected'):
-        np.testing.assert_allclose(getattr(split, part), getattr(plain, part), rtol=1e-12)
-    assert (plain.within, plain.notes) == (None, ())
-    assert (split.between < 0).any()  # independent models: nothing is between them
-    assert split.notes[0].startswith('6 models have 2 teachers: the variance holds 60% of what differs')
-
-
-def test_teachers_of_their_own_are_as_none():
-    own = decompose(LOG_P, LABELS, ['a', 'b', 'c', 'd', 'e', 'f'])
-    np.testing.assert_allclose(own.variance_corrected, decompose(LOG_P, LABELS).variance_corrected, rtol=1e-12)
-    assert (own.within, own.between, own.notes) == (None, None, ())
-
-
-def test_one_teacher_for_all_is_told_and_its_own_part_is_in_the_bias():
-    rng = np.random.default_rng(6)
-    logits = students(rng, [0] * 5, .3, .3, 4000)
-    found = decompose(logits, softmax(np.resize(LOGITS[0], (4000, 5)), axis=-1), [0] * 5)
-    within = (GaussianModels(LOGITS[0], .3 * 2 ** .5).variance() - GaussianModels(LOGITS[0], .3).variance()).mean()
-    assert found.variance_corrected.mean() == pytest.approx(within, rel=.03)
-    assert found.bias_corrected.mean() == pytest.approx(within, rel=.1)
-    assert found.within is None
-    note, = found.notes
-    assert note.startswith('All 5 models have one teacher: bias, variance and the intervals, over the models too, ')
-    assert note.endswith('What another teacher would change counts as bias.')
+def test_shared_teachers_are_noted_and_change_no_number():
+    plain = decompose(LOG_P, LABELS)
+    for teachers, note in (([0, 1, 0, 1, 0, 1], '6 models have 2 teachers: the variance holds 60% of what differs'),
+                           ([0] * 6, 'All 6 models have one teacher: bias, variance and the intervals'),
+                           (list('abcdef'), None)):
+        found = decompose(LOG_P, LABELS, teachers)
+        np.testing.assert_array_equal(found.variance, plain.variance)
+        np.testing.assert_array_equal(found.bias, plain.bias)
+        assert [each.startswith(note) for each in found.notes] == ([True] if note else [])
+    with pytest.raises(ConfigError, match='teachers has 5 entries, expected one for each of the 6 models'):
+        decompose(LOG_P, LABELS, [0, 1, 0, 1, 0])
 
 
 def test_more_models_take_no_more_memory(tmp_path):
@@ -174,7 +122,7 @@ def test_more_models_take_no_more_memory(tmp_path):
     model, peaks = np.load(tmp_path / 'model.npy', mmap_mode='r'), []
     for count in (4, 16):
         tracemalloc.start()
-        decompose([model] * count, np.zeros(2000, dtype=int), [0, 1] * (count // 2))
+        decompose([model] * count, np.zeros(2000, dtype=int))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.05 * peaks[0]
@@ -195,7 +143,7 @@ def test_cross_entropy_with_labels_drawn_from_the_posterior_is_entropy_more_than
     assert abs(of_labels.mean() - entropy([q])[0] - of_posterior.error[0]) < 4 * standard_error
 
 
-def test_samples_of_one_class_are_told():
+def test_samples_of_one_class_are_noted():
     assert decompose(LOG_P, np.full(40, 3)).notes == ('All 40 samples are of class 3.', )
     assert decompose(LOG_P, LABELS).notes == ()
 
@@ -220,11 +168,141 @@ def with_nan():
     (LOG_P, POSTERIOR * 1.1, 'no probabilities'),
     (LOG_P, np.log(POSTERIOR), 'no probabilities'),
 ])
-def test_what_cannot_be_decomposed_is_refused(models, target, message):
+def test_models_and_targets_that_do_not_fit_are_rejected(models, target, message):
     with pytest.raises(ConfigError, match=message):
         decompose(models, target)
 
 
-def test_teachers_of_other_models_are_refused():
-    with pytest.raises(ConfigError, match='teachers names those of 5 models, but 6 models are given'):
-        decompose(LOG_P, LABELS, [0, 1, 0, 1, 0])
+# Bootstrap
+
+MEAN = 2 * np.random.default_rng(0).standard_normal((60, 4))
+TRUE = softmax(np.random.default_rng(1).standard_normal((60, 4)), axis=-1)
+MODELS = GaussianModels(MEAN, .7).draw(6, seed=0)
+
+
+def test_resampled_totals_lie_about_the_estimate_and_add_up():
+    totals = decompose(MODELS, TRUE).totals()
+    for draws in (resample_samples(decompose(MODELS, TRUE), 2000), resample_models(MODELS, TRUE, 2000)):
+        np.testing.assert_allclose(draws['error'], draws['bias'] + draws['variance'])
+        for quantity in QUANTITIES:
+            # what repetitions take from the variance is known to second order only
+            assert draws[quantity].mean() == pytest.approx(totals[quantity], rel=.02)
+
+
+def test_the_spread_over_samples_is_the_standard_error_of_a_mean():
+    found = decompose(MODELS, TRUE)
+    draws = resample_samples(found, 4000)
+    for quantity, values in (('error', found.error), ('variance', found.variance_corrected)):
+        assert draws[quantity].std() == pytest.approx(values.std() / 60 ** .5, rel=.05)
+
+
+def test_equal_seeds_draw_alike_so_that_a_constant_difference_has_no_spread():
+    found = decompose(MODELS, TRUE)
+    np.testing.assert_array_equal(resample_samples(found)['error'], resample_samples(found)['error'])
+    doubled = decompose(MODELS, np.roll(TRUE, 1, axis=-1))  # same models: same variance
+    assert np.ptp(resample_samples(found)['variance'] - resample_samples(doubled)['variance']) < 1e-12
+
+
+def test_an_interval_over_samples_holds_the_truth_as_often_as_it_says():
+    population = np.random.default_rng(99).exponential(size=(150, 60))
+    held = sum(low <= 1 <= high for low, high in (
+        interval(resample_samples(Decomposition(2, error, error, 0 * error, error), 200)['error'])
+        for error in population))
+    assert .86 < held / 150 <= 1
+
+
+def test_an_interval_over_models_widens_as_models_become_fewer():
+    widths = [np.ptp(interval(resample_models(GaussianModels(MEAN, .7).draw(count, 0), TRUE, 300)['variance']))
+              for count in (40, 5)]
+    assert 1.5 < widths[1] / widths[0] < 6  # about √8
+
+
+def test_sets_of_one_single_model_are_left_out():
+    draws = resample_models(MODELS[:2], TRUE, 100)
+    kept = np.isfinite(draws['variance'])
+    assert 30 < kept.sum() < 70
+    for quantity in QUANTITIES:
+        np.testing.assert_array_equal(np.isfinite(draws[quantity]), kept)
+    assert np.ptp(draws['variance'][kept]) < 1e-12  # what remains is one of each
+    assert interval(draws['variance']) == pytest.approx((draws['variance'][kept][0], ) * 2)
+
+
+def test_a_resample_is_the_decomposition_of_these_models():
+    draws = resample_models(MODELS, TRUE, 40, seed=3)
+    counts = np.random.default_rng(3).multinomial(6, np.full(6, 1 / 6), size=40)
+    for number, count in enumerate(counts):
+        again = decompose(np.repeat(MODELS, count, axis=0), TRUE)
+        left = 1 - ((count / 6) ** 2).sum()
+        assert draws['error'][number] == pytest.approx(again.error.mean())
+        assert draws['variance'][number] == pytest.approx(again.variance.mean() / left)
+        assert draws['bias'][number] == pytest.approx(draws['error'][number] - draws['variance'][number])
+
+
+def test_draws_are_the_same_in_blocks_of_any_size_and_need_little_memory():
+    samples = 40_000
+    error = np.random.default_rng(0).exponential(size=samples)
+    found = Decomposition(2, error, error, 0 * error, error)
+    tracemalloc.start()
+    draws = resample_samples(found, 100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32e6  # all weights at once: 64e6
+    counts = np.random.default_rng(0).multinomial(samples, np.full(samples, 1 / samples), size=100)
+    np.testing.assert_allclose(draws['error'], counts @ error / samples, rtol=1e-12)
+
+
+def test_many_samples_are_resampled_over_models_in_blocks(monkeypatch):
+    whole = resample_models(MODELS, TRUE, 50)
+    blocks = bias_variance._blocks
+    monkeypatch.setattr(bias_variance, '_blocks', lambda length, row: blocks(length, row, 7 * row))
+    for quantity, draws in resample_models(MODELS, TRUE, 50).items():
+        np.testing.assert_allclose(draws, whole[quantity], rtol=1e-10)
+
+
+def test_the_interval_is_the_central_part():
+    assert interval(np.arange(1001)) == pytest.approx((25, 975))
+    assert interval(np.arange(1001), level=.5) == pytest.approx((250, 750))
+
+
+# Models whose bias and variance are known
+
+FEW = 2 * np.random.default_rng(0).standard_normal((4, 5))
+TRUE_OF_FEW = softmax(np.random.default_rng(1).standard_normal((4, 5)), axis=-1)
+
+
+@pytest.mark.parametrize('std', [.3, 4.])
+def test_the_variance_of_two_classes_is_an_integral_over_the_difference_of_their_logits(std):
+    for gap in (-3., 0., 1.5):
+        # E[log(1 + e^(gap + √2·std·x))] − log(1 + e^gap)
+        expected, _ = quad(lambda x, gap=gap: norm.pdf(x) * np.logaddexp(0, gap + 2 ** .5 * std * x), -12, 12)
+        models = GaussianModels(np.array([[0., gap]]), std)
+        assert models.variance()[0] == pytest.approx(expected - np.logaddexp(0, gap), abs=1e-7)
+
+
+@pytest.mark.parametrize('std', [.5, 2.])
+def test_variance_and_mean_model_are_those_of_many_models(std):
+    models = GaussianModels(FEW, std)
+    draws = models.draw(20_000, seed=1)
+    ten_times = draws.reshape(2_000, -1, FEW.shape[1])  # each sample by 2,000 models, ten times
+    found = np.exp(decompose(ten_times, np.tile(TRUE_OF_FEW, (10, 1))).mean_model)
+    np.testing.assert_allclose(found.reshape(10, *FEW.shape).mean(axis=0), softmax(FEW, axis=-1),
+                               atol=.02 * std)
+    divergence = (softmax(FEW, axis=-1) * (log_softmax(FEW, axis=-1) - draws)).sum(axis=-1)
+    standard_error = divergence.std(axis=0) / 20_000 ** .5
+    assert (abs(divergence.mean(axis=0) - models.variance()) < 4 * standard_error).all()
+
+
+@pytest.mark.parametrize('count', [2, 5])
+def test_the_corrected_estimate_is_unbiased_and_the_uncorrected_one_low_by_one_in_m(count):
+    models = GaussianModels(FEW, .5)
+    draws = 300
+    found = [decompose(models.draw(count, seed), TRUE_OF_FEW) for seed in range(draws)]
+    truth = models.variance().mean()
+    for values, expected, slack in (
+            ([each.variance.mean() for each in found], models.variance_found(count).mean(), 0),
+            ([each.variance.mean() for each in found], truth * (count - 1) / count, .01 * truth),
+            # the correction is of second order: at this noise, less than 1 % remains
+            ([each.variance_corrected.mean() for each in found], truth, .01 * truth),
+            ([each.bias_corrected.mean() for each in found], models.bias(TRUE_OF_FEW).mean(), .01 * truth),
+            ([each.error.mean() for each in found], truth + models.bias(TRUE_OF_FEW).mean(), 0)):
+        assert abs(np.mean(values) - expected) < 4 * np.std(values) / draws ** .5 + slack

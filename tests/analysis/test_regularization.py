@@ -4,10 +4,10 @@ import torch
 from torch.nn import functional as F
 
 from wsld_plugin.analysis.regularization import (
+    BINS,
     MEASURES,
-    add,
+    SIZE,
     describe,
-    empty,
     gradient_parts,
     regularization_samples,
     sample_measures,
@@ -52,7 +52,7 @@ def test_half_precision_is_measured_in_float32():
     assert torch.equal(found, sample_measures(student.float(), teacher.float(), target, 4.0))
 
 
-def test_a_known_cross_entropy_of_the_teacher_takes_the_place_of_its_logits():
+def test_a_given_cross_entropy_of_the_teacher_is_used_instead_of_its_logits():
     student, teacher, target = case()
     exact = F.cross_entropy(teacher, target, reduction='none')
     found = by_name(sample_measures(student, teacher.round(), target, 2.0, exact))
@@ -60,42 +60,53 @@ def test_a_known_cross_entropy_of_the_teacher_takes_the_place_of_its_logits():
     torch.testing.assert_close(found['weight'], wsld_weights(student, teacher, target))
 
 
-def test_the_summary_of_two_halves_is_that_of_the_whole():
-    measures = sample_measures(*case(), 2.0).numpy()
-    whole, halves = summarize(measures), add(summarize(measures[:, :20]), summarize(measures[:, 20:]))
-    assert whole['count'] == halves['count'] == 60
-    np.testing.assert_allclose(halves['sums'], whole['sums'], rtol=1e-12)
-    np.testing.assert_array_equal(halves['histogram'], whole['histogram'])
+def test_the_summary_of_two_halves_adds_up_to_that_of_the_whole():
+    measures = sample_measures(*case(), 2.0)
+    whole, halves = summarize(measures), summarize(measures[:, :20]) + summarize(measures[:, 20:])
+    assert whole[0] == 60
+    torch.testing.assert_close(halves, whole, rtol=1e-12, atol=0)
 
 
 def test_a_description_has_the_means_and_the_quantiles_of_the_weights():
-    measures = sample_measures(*case(n=5000), 2.0).numpy()
+    measures = sample_measures(*case(n=5000), 2.0)
     described = describe(summarize(measures))
     for name, values in by_name(measures).items():
-        assert described[name] == pytest.approx(values.mean(), rel=1e-9)
+        assert described[name] == pytest.approx(float(values.mean()), rel=1e-9)
     for percent in (10, 50, 90):
-        exact = np.percentile(by_name(measures)['weight'], percent, method='inverted_cdf')
+        exact = np.percentile(by_name(measures)['weight'].numpy(), percent, method='inverted_cdf')
         assert described[f'weight_q{percent}'] == pytest.approx(exact, abs=5.01e-4)
 
 
 def test_weights_of_0_and_1_are_in_the_histogram():
-    measures = np.zeros((len(MEASURES), 4))
-    measures[MEASURES.index('weight')] = [0, 0, 1, 1]
-    histogram = summarize(measures)['histogram']
-    assert (histogram[0], histogram[-1], histogram.sum()) == (2, 2, 4)
+    measures = torch.zeros(len(MEASURES), 4)
+    measures[MEASURES.index('weight')] = torch.tensor([0., 0, 1, 1])
+    histogram = summarize(measures)[-BINS:].tolist()
+    assert (histogram[0], histogram[-1], sum(histogram)) == (2, 2, 4)
 
 
-def test_samples_that_are_not_finite_are_left_out_and_counted():
-    student, teacher, target = case(n=4)
+def test_samples_that_are_not_finite_or_hidden_are_skipped_and_counted():
+    student, teacher, target = case(n=6)
     student[1] = float('nan')
     teacher[3, target[3]] = float('-inf')  # its cross entropy is infinite
-    whole = summarize(sample_measures(student, teacher, target, 2.0).numpy())
-    assert (whole['count'], whole['left_out']) == (2, 2)
-    rest = summarize(sample_measures(student[::2], teacher[::2], target[::2], 2.0).numpy())
-    np.testing.assert_array_equal(whole['sums'], rest['sums'])
+    target[5] = -100
+    whole = summarize(sample_measures(student, teacher, target, 2.0))
+    assert whole[:2].tolist() == [3, 3]
+    rest = summarize(sample_measures(student[::2], teacher[::2], target[::2], 2.0))
+    assert torch.equal(whole[2:], rest[2:])
 
 
-def test_no_samples_have_no_description_and_add_nothing():
-    assert describe(empty()) == {}
-    some = summarize(sample_measures(*case(), 2.0).numpy())
-    assert describe(add(empty(), some)) == describe(some)
+def test_any_other_label_out_of_range_is_rejected():
+    student, teacher, target = case(n=6)
+    with pytest.raises(ValueError, match='class -1'):
+        sample_measures(student, teacher, target.fill_(-1), 2.0)
+
+
+def test_no_samples_have_no_description():
+    assert describe(torch.zeros(SIZE)) == {}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_a_device_sums_as_the_cpu_does():
+    batch = case(dtype=torch.float32)
+    found = summarize(sample_measures(*(each.cuda() for each in batch), 2.0))
+    torch.testing.assert_close(found.cpu()[:10], summarize(sample_measures(*batch, 2.0))[:10], rtol=1e-5, atol=1e-5)

@@ -1,27 +1,66 @@
-"""How far soft labels mislead: unreliability and ambiguity of their k largest classes."""
+"""How much soft labels mislead: unreliability and ambiguity of their k largest classes."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wsld_plugin.errors import ConfigError, check_choice
+from wsld_plugin.errors import check_choice, check_integer, check_number
 
-from .biased_bootstrap import bootstrap_intervals, sample_weights
-from .biased_companions import PAIRED_CLASSES, Companion, companions
-from .biased_labels import BiasedLabels
-from .biased_margin import learnability_margin
-from .sums import SampleSums, check_samples
-
-__all__ = ['AMBIGUITIES', 'BiasedLabelStatistics', 'BiasedLabels', 'Companion', 'check_max_k', 'learnability_margin']
+from .calibration import SampleSums, check_samples
 
 AMBIGUITIES = ('conditional', 'joint')
+PAIRED_CLASSES = 100  # up to here, pairs of classes are counted: C²·K numbers, 8 MB
+
+_REFLECTED = dict(ambiguity=(0.0, 1.0), margin=(-np.inf, float(np.log(2))))  # with their ranges
+_ROUNDING = 1e-9  # k = C has margin 0, up to this
+
+
+class Companion(NamedTuple):
+    """A wrong class c among the k largest together with a right class b; the share is Pr(c ∈ Ω_k | y = b)."""
+
+    label: int
+    wrong: int
+    share: float
+
+
+@dataclass(frozen=True)
+class BiasedLabels:
+    """Δ_k, γ_k and θ_k for k = 1 … K; each an array (K,) that begins with k = 1.
+
+    Attributes:
+        unreliability: Δ_k.
+        ambiguity: γ_k.
+        ambiguous_class: the class that attains γ_k; the first of equals.
+        margin: θ_k in nats, at most log 2; see :func:`learnability_margin`.
+        unreliability_by_class: (C, K), Pr(y ∉ Ω_k | y = c); NaN for a class without samples.
+        companions: for each k the pair with the largest share, the first of equals; empty above 100 classes.
+        intervals: lower and upper ends, (2, K), by ``unreliability``, ``ambiguity`` and ``margin``; empty without
+            bootstrap.
+        num_samples: N.
+    """
+
+    unreliability: np.ndarray
+    ambiguity: np.ndarray
+    ambiguous_class: np.ndarray
+    margin: np.ndarray
+    unreliability_by_class: np.ndarray
+    companions: list[Companion]
+    intervals: dict[str, np.ndarray]
+    num_samples: int
+
+    @property
+    def best_k(self) -> int | None:
+        """The smallest k of the largest margin; None if no margin is above 0 (and rounding)."""
+        return int(self.margin.argmax()) + 1 if self.margin.max() > _ROUNDING else None
 
 
 class BiasedLabelStatistics(SampleSums):
-    """Unreliability and ambiguity of the soft labels, for every k at once, in one pass over the samples.
+    """Unreliability and ambiguity of soft labels, for every k at once, in one pass over the samples.
 
     ::
 
@@ -30,28 +69,26 @@ class BiasedLabelStatistics(SampleSums):
         γ_k = max_c Pr(c ∈ Ω_k | y ≠ c)      ('conditional')
         γ_k = max_c Pr(c ∈ Ω_k and y ≠ c)    ('joint')
 
-    A temperature changes neither. **Ties are drawn by lot**, and the probabilities are those over samples and lots:
-    of e equal logits with g larger ones each is in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 is one
-    minus the accuracy, a teacher without any opinion has Δ_k = 1 - k/C, and the order of the classes does not matter.
+    A temperature changes neither. **Ties are broken at random**, and the probabilities include that: of e equal
+    logits with g larger ones each is in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 is one minus the
+    accuracy, a uniform teacher has Δ_k = 1 - k/C, and the order of the classes does not matter.
 
     Args:
         num_classes: C ≥ 2.
         max_k: K, the largest k, 1 … C; None: C. Memory and time grow with C·K·(1 + bootstrap).
-        bootstrap: replicates of the Poisson bootstrap over samples: in each of them a sample counts as often as a
-            Poisson(1) number says that is drawn from (seed, key of the sample). Samples are not kept, and parts of a
-            data set add up to the whole.
+        bootstrap: replicates of a Poisson bootstrap over samples: in each, a sample counts as often as a Poisson(1)
+            number that is drawn from (seed, key of the sample). No samples are kept, and parts of a data set add up.
         seed: of the bootstrap, 0 or more.
 
     Raises:
-        ConfigError: a setting that makes no sense.
+        ConfigError: a setting is out of range.
 
     Source: Yuan et al., Learning From Biased Soft Labels, NeurIPS 2023, arXiv 2302.08155. Deliberate differences: the
-    paper takes a supremum over wrong labels without naming the distribution that it is under. ``'conditional'`` is
-    ours: with it, uninformed soft labels have Δ_k + γ_k = 1 for every k, the very edge of what can be learned from;
-    ``'joint'``, the smaller of the two, lets them pass. The companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is this
-    project's, never smaller than either, and not part of the condition: γ_k, an average over the other classes, does
-    not see that one wrong class always comes with one right class, which a student then cannot tell from it. Chance
-    enlarges it where classes have few samples. It is kept up to 100 classes, without intervals.
+    paper takes a supremum over wrong labels without naming the distribution. ``'conditional'`` is ours: with it,
+    uninformed soft labels have Δ_k + γ_k = 1 for every k, the edge of what can be learned from; with ``'joint'``,
+    which is smaller, they pass. The companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is also ours, never smaller than
+    either, and not part of the condition: γ_k averages over the other classes and misses a wrong class that always
+    accompanies one right class, which a student cannot distinguish. Chance enlarges it for classes of few samples.
 
     >>> statistics = BiasedLabelStatistics(num_classes=2)
     >>> statistics.update(torch.tensor([[2., 1.], [0., 3.], [1., 4.], [5., 0.]]), torch.tensor([0, 1, 1, 1]))
@@ -60,11 +97,11 @@ class BiasedLabelStatistics(SampleSums):
     """
 
     def __init__(self, num_classes: int, max_k: int | None = None, bootstrap: int = 0, seed: int = 0) -> None:
-        for name, value, low in (('num_classes', num_classes, 2), ('bootstrap', bootstrap, 0), ('seed', seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ConfigError(f'BiasedLabelStatistics: {name} is {value!r}, but a whole number from {low} up is '
-                                  'expected.')
-        check_max_k(max_k, num_classes)
+        check_integer('num_classes', num_classes, 2)
+        if max_k is not None:
+            check_integer('max_k', max_k, 1, num_classes)
+        check_integer('bootstrap', bootstrap, 0)
+        check_integer('seed', seed, 0)
         max_k = max_k or num_classes
         shape = num_classes, max_k, 1 + bootstrap  # the first replicate counts every sample once
         shapes: dict[str, tuple[int, ...]] = dict(right=shape, wrong=shape, count=(num_classes, 1 + bootstrap))
@@ -73,28 +110,25 @@ class BiasedLabelStatistics(SampleSums):
         super().__init__(dict(num_classes=num_classes, max_k=max_k, bootstrap=bootstrap, seed=seed), shapes)
 
     def update(self, logits: Tensor, target: Tensor, keys: Iterable[int] | None = None) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Args:
-            logits: (N, C), on any device; compared in the type they have.
+            logits: (N, C), on any device; compared in their own type.
             target: class indices (N,).
-            keys: N different whole numbers that name the samples, such as their places in the data set; needed for
-                the bootstrap alone.
+            keys: N different integers that identify the samples, such as their indices; for the bootstrap only.
 
         Raises:
-            TypeError, ValueError: see :func:`wsld_plugin.analysis.sums.check_samples`; no keys, or not N.
+            TypeError, ValueError: as :func:`wsld_plugin.analysis.calibration.check_samples`; N keys are missing.
         """
         classes, max_k = self.settings['num_classes'], self.settings['max_k']
         logits, target = check_samples(logits, target, classes)
-        weights = sample_weights(keys, len(logits), self.settings['bootstrap'], self.settings['seed'])
-        weights = weights.to(logits.device)
+        weights = self._weights(keys, len(logits)).to(logits.device)
         self._move(logits.device)
         self.sums['count'].index_add_(0, target, weights)
-        ordered = logits.sort(1).values
-        below, upto = torch.searchsorted(ordered, logits.contiguous()), torch.searchsorted(
-            ordered, logits.contiguous(), right=True)
-        # Pr(c ∈ Ω_k) grows from 0 at k = above to 1 at k = above + ties in steps of 1/ties: kept is where steps
-        # begin and end, so that a sample costs two additions for a class whatever its ties
+        ordered, logits = logits.sort(1).values, logits.contiguous()
+        below, upto = torch.searchsorted(ordered, logits), torch.searchsorted(ordered, logits, right=True)
+        # Pr(c ∈ Ω_k) grows from 0 at k = above to 1 at k = above + ties in steps of 1/ties. Storing where the steps
+        # begin and end costs two additions per class, whatever the ties.
         above, ties = classes - upto, upto - below
         for place, sign in ((above, 1.0), (above + ties, -1.0)):
             rows, columns = (place < max_k).nonzero(as_tuple=True)
@@ -111,17 +145,15 @@ class BiasedLabelStatistics(SampleSums):
         Args:
             ambiguity: ``'conditional'`` or ``'joint'``.
             level: of the intervals, between 0 and 1. That of Δ_k has the percentiles of the replicates as ends. γ_k
-                is a maximum over classes, which chance makes larger, and resampling once more by as much: its
-                interval and that of θ_k are the percentiles reflected about the estimate, which takes this back, so
-                that the estimate may lie outside.
+                is a maximum over classes, which chance enlarges, and resampling enlarges once more: its interval and
+                that of θ_k are the percentiles reflected about the estimate, which corrects for that, so that the
+                estimate may lie outside.
 
         Raises:
-            ConfigError: another ambiguity or level. ValueError: there are no samples, or all have one label: how
-                often a class is taken for another that it is not can then not be told.
+            ConfigError: another ambiguity or level. ValueError: there are no samples, or all have one label.
         """
         check_choice('ambiguity', ambiguity, AMBIGUITIES)
-        if not 0 < level < 1:
-            raise ConfigError(f'level={level!r}, expected a number between 0 and 1, such as 0.95.')
+        check_number('level', level, 0, 1, inclusive=False)
         sums = {name: value.cpu().numpy() for name, value in self.sums.items()}
         total = sums['count'].sum(0)
         if not total[0]:
@@ -129,8 +161,7 @@ class BiasedLabelStatistics(SampleSums):
         seen = np.flatnonzero(sums['count'][:, 0])
         if len(seen) == 1:
             raise ValueError(f'all {total[0]:,.0f} samples have the label {seen[0]}, 1 of {len(sums["count"])} '
-                             'classes: how often a wrong class is named can only be told from samples of two classes '
-                             'or more.')
+                             'classes: the ambiguity is defined for samples of two classes or more.')
         right, wrong = (_members(sums[name]) for name in ('right', 'wrong'))
         others = (total - sums['count'])[:, None] if ambiguity == 'conditional' else total[None, None]
         with np.errstate(divide='ignore', invalid='ignore'):  # a class without samples; a small replicate
@@ -139,26 +170,88 @@ class BiasedLabelStatistics(SampleSums):
             shares = np.where(others > 0, np.clip(wrong / others, 0, 1), 0)
         values = dict(unreliability=1 - reliability, ambiguity=shares.max(0))
         values['margin'] = learnability_margin(**values)
-        intervals = bootstrap_intervals(values, level) if self.settings['bootstrap'] else {}
-        pairs = sums.get('pairs')
-        return BiasedLabels(**{name: value[:, 0] for name, value in values.items()}, intervals=intervals,
+        return BiasedLabels(**{name: value[:, 0] for name, value in values.items()},
+                            intervals=_intervals(values, level) if self.settings['bootstrap'] else {},
                             ambiguous_class=shares[..., 0].argmax(0), unreliability_by_class=by_class,
-                            num_samples=round(total[0]), companions=[] if pairs is None else companions(
-                                _members(pairs.reshape(-1, pairs.shape[2])), sums['count'][:, 0]))
+                            num_samples=round(total[0]), companions=_companions(sums))
+
+    def _weights(self, keys: Iterable[int] | None, n: int) -> Tensor:
+        """How often each sample counts: once, then in each replicate; (N, 1 + replicates), float64."""
+        replicates = self.settings['bootstrap']
+        weights = torch.ones(n, 1 + replicates, dtype=torch.float64)
+        if replicates:
+            keys = [] if keys is None else [int(key) for key in keys]
+            if len(keys) != n:
+                raise ValueError(f'The bootstrap needs a key for each of the {n} samples, such as its index in the '
+                                 f'data set, but {len(keys)} were given.')
+            weights[:, 1:] = torch.from_numpy(poisson_weights(keys, replicates, self.settings['seed']))
+        return weights
 
 
-def check_max_k(max_k: int | None, num_classes: int) -> None:
-    """Refuse a largest k that the soft labels do not have.
+def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.ndarray:
+    """How clearly a learner can find the right classes in misleading soft labels.
 
-    Raises:
-        ConfigError: it is no number from 1 to C.
+    ::
+
+        θ = log(2(1 - Δ)/(1 - Δ + γ))     > 0 exactly where Δ + γ < 1
+
+    Args:
+        unreliability, ambiguity: Δ and γ, 0 … 1, of equal shape.
+
+    Returns:
+        θ in nats, at most log 2; -inf where Δ = 1.
+
+    Source: Yuan et al., NeurIPS 2023, arXiv 2302.08155: θ > 0 is a sufficient condition, under further ones, for a
+    learner that sees only these labels to find the right classes from enough samples. It is not necessary, and does
+    not say how many are enough, or whether soft labels are better than hard ones.
+
+    >>> learnability_margin(np.array([0.0, 0.5]), np.array([0.0, 0.5])).round(4)
+    array([0.6931, 0.    ])
     """
-    if max_k is not None and (isinstance(max_k, bool) or not isinstance(max_k, int)
-                              or not 1 <= max_k <= num_classes):
-        raise ConfigError(f'max_k={max_k!r}, but of {num_classes} classes the 1 … {num_classes} largest can be '
-                          'taken.')
+    reliability = 1 - np.asarray(unreliability, dtype=np.float64)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        ratio = np.where(reliability > 0, np.asarray(ambiguity) / reliability, np.inf)
+    return np.log(2) - np.log1p(ratio)
+
+
+def poisson_weights(keys: Iterable[int], replicates: int, seed: int = 0) -> np.ndarray:
+    """How often each sample counts in each bootstrap replicate: (N, replicates) Poisson(1) numbers, float64.
+
+    They depend only on the seed and the sample's key, not on its batch.
+    """
+    mask = 2**64 - 1
+    rows = [np.random.Generator(np.random.Philox(key=np.array([seed & mask, key & mask], dtype=np.uint64))).poisson(
+        1.0, replicates) for key in keys]
+    return np.array(rows, dtype=np.float64).reshape(-1, replicates)
 
 
 def _members(steps: np.ndarray) -> np.ndarray:
-    """From where memberships begin and end to how many there are in Ω_k; k is axis 1 of (C, K, replicates)."""
+    """The number of members of Ω_k from the steps of membership; k is axis 1 of (C, K, replicates)."""
     return steps.cumsum(1).cumsum(1)
+
+
+def _companions(sums: Mapping[str, np.ndarray]) -> list[Companion]:
+    """The pair of the largest Pr(c ∈ Ω_k | y = b), c ≠ b, for each k."""
+    if 'pairs' not in sums:
+        return []
+    pairs, count = sums['pairs'], sums['count'][:, 0]
+    classes, max_k = len(count), pairs.shape[2]
+    members = _members(pairs.reshape(-1, max_k)).reshape(pairs.shape)
+    shares = np.clip(members / np.maximum(count, 1)[:, None, None], 0, 1)
+    shares[range(classes), range(classes)] = -1  # the right class itself
+    shares[count == 0] = -1
+    flat = shares.reshape(-1, max_k)
+    return [Companion(*divmod(int(place), classes), float(flat[place, k])) for k, place in enumerate(flat.argmax(0))]
+
+
+def _intervals(values: Mapping[str, np.ndarray], level: float) -> dict[str, np.ndarray]:
+    """Lower and upper ends, (2, K), of each measure (K, 1 + replicates): the estimate, then its replicates."""
+    found = {}
+    for name, value in values.items():
+        ends = np.quantile(value[:, 1:], [(1 - level) / 2, (1 + level) / 2], axis=1, method='inverted_cdf')
+        if name in _REFLECTED:  # the basic bootstrap; the interval of an estimate of -inf is a point
+            finite = np.isfinite(value[:, 0])
+            ends = np.where(finite, 2 * np.where(finite, value[:, 0], 0) - ends[::-1], value[:, 0])
+            ends = ends.clip(*_REFLECTED[name])
+        found[name] = ends
+    return found

@@ -1,38 +1,116 @@
-"""Whether a teacher is as often right as it believes: proper scores, reliability and the best temperature."""
+"""Calibration and confusion of soft labels, from sums that add up over batches and ranks."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from mmengine.dist import all_reduce
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from wsld_plugin.errors import ConfigError
+from wsld_plugin.errors import check_integer
+from wsld_plugin.losses.checks import check_range, check_target
 
-from .sums import SampleSums, check_samples, top_shares
-
-TEMPERATURES = (0.05, 100.0)  # where best_temperature looks
+TEMPERATURES = (0.05, 100.0)  # the range that best_temperature searches
 
 _SCORES = ('count', 'correct', 'nll', 'brier', 'entropy', 'label_prob')
+
+Own = TypeVar('Own', bound='SampleSums')
+
+
+class SampleSums:
+    """Named float64 sums over samples. The sums of the parts of a data set add up to those of the whole.
+
+    Args:
+        settings: two instances with different settings cannot be merged.
+        shapes: the shape of each sum, by name.
+
+    Attributes:
+        sums: the sums by name, on the device of the latest logits.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> None:
+        self.settings = dict(settings)
+        self.sums = {name: torch.zeros(tuple(shape), dtype=torch.float64) for name, shape in shapes.items()}
+
+    def merge(self: Own, other: Own) -> Own:
+        """Add the sums of other samples and return self; ValueError for another class or other settings."""
+        if type(other) is not type(self) or other.settings != self.settings:
+            raise ValueError(f'{type(self).__name__} with {self.settings} cannot merge {type(other).__name__} with '
+                             f'{getattr(other, "settings", None)}. Create both with the same settings.')
+        for name, value in other.sums.items():
+            self.sums[name] += value.to(self.sums[name].device)
+        return self
+
+    def reduce(self: Own) -> Own:
+        """Sum over the ranks, in place on each, and return self. A single process is left unchanged."""
+        for value in self.sums.values():
+            all_reduce(value)
+        return self
+
+    def _move(self, device: torch.device) -> None:
+        self.sums = {name: value.to(device) for name, value in self.sums.items()}
+
+
+def check_samples(logits: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Validate logits (N, C), where -inf is a probability of 0, and class indices (N,).
+
+    Returns:
+        Both, detached and on the device of the logits; the target as int64.
+
+    Raises:
+        TypeError, ValueError: a wrong type or shape; a class out of range; rows with NaN, with +inf or with -inf
+            only, with their number and positions.
+    """
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise TypeError(f'The logits are {getattr(logits, "dtype", type(logits).__name__)}, but a floating point '
+                        'tensor (N, C) is expected.')
+    if logits.ndim != 2 or logits.shape[1] != num_classes or len(logits) == 0:
+        raise ValueError(f'The logits have shape {tuple(logits.shape)}, but (N, {num_classes}) with at least one '
+                         'sample is expected.')
+    logits, target = logits.detach(), check_target(target, *logits.shape)
+    if target.is_floating_point():
+        raise ValueError('The target holds probabilities, but class indices (N,) are expected: a soft label is '
+                         'right or wrong only where there is one right class. Remove Mixup and CutMix.')
+    check_range(target.cpu(), num_classes)
+    wrong = (~logits.amax(1).isfinite()).nonzero().flatten().tolist()  # amax is NaN for a row with NaN
+    if wrong:
+        places = ', '.join(map(str, wrong[:5])) + (', …' if len(wrong) > 5 else '')
+        raise ValueError(f'{len(wrong)} of {len(logits)} samples have no usable logits (NaN, +inf or only -inf), at '
+                         f'{places} of the batch: the teacher has diverged, its weights are damaged, or its inputs '
+                         'are not normalised as it expects.')
+    return logits, target.to(logits.device)
+
+
+def top_shares(logits: Tensor) -> Tensor:
+    """The probability, (N, C) float64, that each class is the top one when ties are broken at random."""
+    top = (logits == logits.amax(1, keepdim=True)).double()
+    return top / top.sum(1, keepdim=True)
+
+
+def entropy_of(logits: Tensor) -> Tensor:
+    """The entropy of softmax(t) of each sample, (N,), in nats, float64."""
+    return torch.special.entr(logits.double().softmax(1)).sum(1)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores of N samples at temperature 1; nats where they are logarithms.
+    """Scores of N samples at temperature 1; logarithms in nats.
 
     Attributes:
         num_samples: N.
-        accuracy: share of right top classes; ties as :class:`BiasedLabelStatistics` draws them.
-        nll: mean -log p[y]; infinite where a right class has probability 0.
+        accuracy: share of right top classes; ties count as in :class:`CalibrationStatistics`.
+        nll: mean -log p[y]; infinite if a right class has probability 0.
         brier: mean Σ_k (p[k] - 1[k = y])², 0 … 2.
         ece: expected calibration error Σ_b n_b/N · |accuracy_b - confidence_b|.
         entropy: mean entropy.
-        bins: of the reliability diagram, (B, 3): how many samples, their mean confidence and accuracy; NaN where
-            there are none.
-        entropy_counts: how many samples in each of the equal parts of 0 … log C.
-        by_class: (C, 5) of the samples labelled so: how many, accuracy, nll, entropy and mean p[y]; NaN for none.
+        bins: the reliability diagram, (B, 3): number of samples, mean confidence, accuracy; NaN for an empty bin.
+        entropy_counts: number of samples in each of B equal parts of 0 … log C.
+        by_class: (C, 5) for the samples of each label: number, accuracy, nll, entropy, mean p[y]; NaN for none.
     """
 
     num_samples: int
@@ -49,18 +127,18 @@ class Calibration:
 class CalibrationStatistics(SampleSums):
     """Scores of soft labels p = softmax(t), in one pass over the samples.
 
-    The confidence max_k p[k] of a sample is in bin b of B, of equal widths, where (b - 1)/B < confidence ≤ b/B.
+    A sample of confidence max_k p[k] is in bin b of B equal bins where (b - 1)/B < confidence ≤ b/B.
 
     Args:
         num_classes: C ≥ 2.
         bins: B, of the reliability diagram and of the entropies.
 
     Raises:
-        ConfigError: a setting that makes no sense.
+        ConfigError: a setting is out of range.
 
-    Sources: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599, for the error, its 15
-    bins and the temperature; Brier, 1950, for his score, here over all classes, not halved. Difference: a top class
-    that is tied counts as a share, not as right or wrong.
+    Sources: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599 (calibration error, 15
+    bins, temperature); Brier, 1950 (score, here over all classes, not halved). Difference: a tied top class counts
+    as a share, not as right or wrong.
 
     >>> statistics = CalibrationStatistics(num_classes=2)
     >>> statistics.update(torch.zeros(4, 2), torch.tensor([0, 1, 1, 1]))
@@ -69,19 +147,13 @@ class CalibrationStatistics(SampleSums):
     """
 
     def __init__(self, num_classes: int, bins: int = 15) -> None:
-        for name, value, low in (('num_classes', num_classes, 2), ('bins', bins, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ConfigError(f'CalibrationStatistics: {name} is {value!r}, but a whole number from {low} up is '
-                                  'expected.')
+        check_integer('num_classes', num_classes, 2)
+        check_integer('bins', bins, 1)
         super().__init__(dict(num_classes=num_classes, bins=bins),
                          dict(scores=(num_classes, len(_SCORES)), bins=(bins, 3), entropies=(bins, )))
 
     def update(self, logits: Tensor, target: Tensor) -> None:
-        """Take in a batch: logits (N, C), class indices (N,).
-
-        Raises:
-            TypeError, ValueError: see :func:`wsld_plugin.analysis.sums.check_samples`.
-        """
+        """Add a batch: logits (N, C), class indices (N,). Raises as :func:`check_samples`."""
         bins = self.settings['bins']
         logits, target = check_samples(logits, target, self.settings['num_classes'])
         self._move(logits.device)
@@ -100,11 +172,7 @@ class CalibrationStatistics(SampleSums):
         self.sums['entropies'].index_add_(0, _bin(entropy / math.log(logits.shape[1]), bins), one)
 
     def result(self) -> Calibration:
-        """The scores of all samples so far.
-
-        Raises:
-            ValueError: there are none.
-        """
+        """The scores of all samples so far; ValueError if there are none."""
         sums = {name: value.cpu().numpy() for name, value in self.sums.items()}
         scores, (count, confidence, correct) = sums['scores'], sums['bins'].T
         total = scores[:, 0].sum()
@@ -128,27 +196,26 @@ def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
         NLL(τ) = mean_i -log softmax(t_i / τ)[y_i],    convex in 1/τ
 
     Args:
-        logits: (N, C) of samples that are kept.
+        logits: (N, C).
         target: class indices (N,).
 
     Returns:
-        τ, and the NLL there in nats. τ above 1: over-confident at temperature 1, below: under-confident. Where the
-        labels are told perfectly the NLL falls with τ until the lower end of `TEMPERATURES`; the upper end means that
+        τ, and the NLL there in nats. Above 1 the teacher is over-confident at temperature 1, below 1
+        under-confident. Where every sample is right, τ is the lower end of `TEMPERATURES`; the upper end means that
         a uniform soft label is as good.
 
     Raises:
-        TypeError, ValueError: see :func:`wsld_plugin.analysis.sums.check_samples`.
+        TypeError, ValueError: as :func:`check_samples`; a right class has the logit -inf.
 
-    Source: Guo et al., ICML 2017, arXiv 1706.04599. On other samples than it is measured on the NLL is larger.
+    Source: Guo et al., ICML 2017, arXiv 1706.04599. On other samples than these the NLL is larger.
 
     >>> tau, nll = best_temperature(torch.tensor([[9., 0.]] * 4), torch.tensor([0, 0, 0, 1]))
     >>> round(9 / tau, 3)    # log odds of 3 to 1
     1.099
     """
     logits, target = check_samples(logits, target, logits.shape[1] if logits.ndim == 2 else 0)
-    # shifted, so that a small temperature keeps the digits
     rows = logits.double()
-    rows = rows - rows.amax(1, keepdim=True)
+    rows = rows - rows.amax(1, keepdim=True)  # keeps the digits at a small temperature
 
     def nll(log_tau: float) -> float:
         return float(torch.nn.functional.cross_entropy(rows / math.exp(log_tau), target))
@@ -161,6 +228,62 @@ def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
     return math.exp(best), nll(best)
 
 
+class Confused(NamedTuple):
+    """A class and a wrong one: samples of the class with the wrong one on top, their share, and mean p[taken_for]."""
+
+    label: int
+    taken_for: int
+    mistakes: float
+    share: float
+    probability: float
+
+
+class ConfusionStatistics(SampleSums):
+    """Mean soft label and top classes of each class, in one pass over the samples; 2·C² numbers.
+
+    ::
+
+        soft[c] = mean of softmax(t_i) over i with y_i = c
+        top[c, d] = number of samples with y_i = c that have d on top; ties count in equal shares
+
+    >>> statistics = ConfusionStatistics(num_classes=2)
+    >>> statistics.update(torch.tensor([[0., 1.], [1., 0.]]), torch.tensor([0, 0]))
+    >>> statistics.top()
+    array([[1., 1.],
+           [0., 0.]])
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        shape = num_classes, num_classes
+        super().__init__(dict(num_classes=num_classes), dict(soft=shape, top=shape))
+
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        """Add a batch: logits (N, C), class indices (N,). Raises as :func:`check_samples`."""
+        logits, target = check_samples(logits, target, self.settings['num_classes'])
+        self._move(logits.device)
+        self.sums['soft'].index_add_(0, target, logits.double().softmax(1))
+        self.sums['top'].index_add_(0, target, top_shares(logits))
+
+    def soft(self) -> np.ndarray:
+        """The mean soft label of each class, (C, C); NaN for a class without samples."""
+        with np.errstate(invalid='ignore'):
+            return self.sums['soft'].cpu().numpy() / self.top().sum(1, keepdims=True).round()
+
+    def top(self) -> np.ndarray:
+        """The number of samples of each class (row) that have each class (column) on top, (C, C)."""
+        return self.sums['top'].cpu().numpy()
+
+    def most_confused(self, most: int) -> list[Confused]:
+        """At most ``most`` pairs by mistakes, then by mean probability, the largest first; none of probability 0."""
+        top, soft = self.top(), np.nan_to_num(self.soft())
+        counts = top.sum(1).round()
+        probability = soft - np.diag(soft.diagonal())
+        order = np.lexsort((-probability.ravel(), -np.where(probability > 0, top, 0).ravel()))[:most]
+        pairs = (divmod(int(place), len(top)) for place in order)
+        return [Confused(label, wrong, float(top[label, wrong]), float(top[label, wrong] / counts[label]),
+                         float(soft[label, wrong])) for label, wrong in pairs if probability[label, wrong] > 0]
+
+
 def _bin(values: Tensor, bins: int) -> Tensor:
-    """Which of the equal parts of 0 … 1 each value is in: a boundary belongs to the part below it."""
+    """The index of the bin of each value in 0 … 1; a boundary belongs to the bin below it."""
     return ((values * bins).ceil().long() - 1).clamp(0, bins - 1)

@@ -1,15 +1,11 @@
-"""What soft labels do to a student, sample by sample, and summed up over many.
+"""What soft labels do to a student: measures of each sample, and their summary over many samples.
 
-A *summary* adds up: those of two sets of samples give that of both. It is a dict of ``count`` (samples), ``left_out``
-(samples with a measure that is not finite, which are not in ``count``), ``sums`` (one for each of `MEASURES`) and
-``histogram`` (of the weights: `BINS` equal bins from 0 to 1).
+A *summary* is one vector on the device of the measures; the sum of two summaries is that of all their samples. It
+holds the number of samples, the number of skipped samples (a measure is not finite), the sum of each of `MEASURES`
+over the others, and the histogram of their weights in `BINS` equal bins from 0 to 1.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,27 +20,26 @@ from wsld_plugin.losses.regularization import (
 )
 from wsld_plugin.losses.rows import expected_surprisal, weights
 
-__all__ = ['BINS', 'MEASURES', 'add', 'describe', 'empty', 'gradient_parts', 'regularization_samples',
-           'sample_measures', 'summarize']
+__all__ = ['BINS', 'MEASURES', 'SIZE', 'describe', 'gradient_parts', 'regularization_samples', 'sample_measures',
+           'summarize']
 
 MEASURES = ('regularization_label', 'regularization_row', 'weight', 'bias_norm', 'variance_norm', 'teacher_ce',
             'student_ce', 'agreement')
 BINS = 1000
-
-Summary = dict[str, Any]
+SIZE = 2 + len(MEASURES) + BINS  # of a summary
 
 
 @torch.no_grad()
 def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: float,
                     teacher_ce: Tensor | None = None) -> Tensor:
-    """All measures of a batch, on its device and without a wait for it.
+    """All measures of a batch, on its device, without reading from it.
 
     Args:
         student_logits: (N, C).
         teacher_logits: (N, C).
-        target: class indices (N,) or probabilities (N, C).
+        target: class indices (N,) or probabilities (N, C). All measures of a hidden label (-100) are NaN.
         tau: temperature τ > 0 of both.
-        teacher_ce: (N,) in nats where it is known more exactly than these logits tell it.
+        teacher_ce: (N,) in nats, if it is known more exactly than from these logits.
 
     Returns:
         (8, N), in the order of `MEASURES`: whether it is a regularization sample, at the label and in the row, 0 or
@@ -57,6 +52,9 @@ def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tens
     checks.check_tau(tau)
     student_logits, teacher_logits, dtype = checks.prepare_logits(student_logits, teacher_logits)
     target = checks.prepare_target(target, student_logits, dtype)
+    hidden = None if target.is_floating_point() else target == checks.HIDDEN
+    if hidden is not None:
+        target = target.masked_fill(hidden, 0)
     log_q = torch.log_softmax(student_logits, 1, dtype=dtype)
     student_ce = expected_surprisal(log_q, target)
     if teacher_ce is None:
@@ -65,45 +63,34 @@ def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tens
         teacher_ce = checks.prepare_teacher_ce(teacher_ce, len(teacher_logits), dtype)
     hard = hard_gradient(log_q, target)
     soft = soft_gradient(student_logits, teacher_logits, tau, dtype)
-    flags = torch.stack([outweighed_at_label(hard, soft, target), outweighed_in_row(hard, soft)])
-    agreement = student_logits.argmax(1) == teacher_logits.argmax(1)
-    bias_norm, variance_norm = hard.norm(dim=1), (soft - hard).norm(dim=1)
-    return torch.cat([flags.to(dtype), torch.stack([
-        weights(student_ce, teacher_ce), bias_norm, variance_norm, teacher_ce, student_ce, agreement.to(dtype)])])
+    measures = torch.stack([
+        outweighed_at_label(hard, soft, target).to(dtype), outweighed_in_row(hard, soft).to(dtype),
+        weights(student_ce, teacher_ce), hard.norm(dim=1), (soft - hard).norm(dim=1), teacher_ce, student_ce,
+        (student_logits.argmax(1) == teacher_logits.argmax(1)).to(dtype)])
+    return measures if hidden is None else measures.masked_fill_(hidden, torch.nan)
 
 
-def summarize(measures: np.ndarray) -> Summary:
-    """The summary of measures (8, N)."""
-    finite = np.isfinite(measures).all(0)
-    kept = measures[:, finite].astype(np.float64)
-    bins = (kept[MEASURES.index('weight')] * BINS).astype(np.int64).clip(0, BINS - 1)  # 1 itself is in the last one
-    return dict(count=kept.shape[1], left_out=int((~finite).sum()), sums=kept.sum(1),
-                histogram=np.bincount(bins, minlength=BINS))
+def summarize(measures: Tensor) -> Tensor:
+    """The summary of measures (8, N): a vector of `SIZE` numbers, float64 if the device has it, without reading."""
+    dtype = torch.float32 if measures.device.type == 'mps' else torch.float64
+    finite = measures.isfinite().all(0)
+    kept = torch.where(finite, measures, 0).to(dtype)
+    count = finite.sum()[None].to(dtype)
+    bins = (kept[MEASURES.index('weight')] * BINS).long().clamp_(0, BINS - 1)  # 1 itself is in the last bin
+    histogram = count.new_zeros(BINS).index_add_(0, bins, finite.to(dtype))
+    return torch.cat([count, len(finite) - count, kept.sum(1), histogram])
 
 
-def empty() -> Summary:
-    """The summary of no sample."""
-    return dict(count=0, left_out=0, sums=np.zeros(len(MEASURES)), histogram=np.zeros(BINS, np.int64))
+def describe(summary: Tensor) -> dict[str, float]:
+    """The mean of each measure, and quantiles of the weights, by name; nothing if the summary holds no sample.
 
-
-def add(first: Summary, second: Summary) -> Summary:
-    """The summary of both."""
-    return {key: first[key] + second[key] for key in first}
-
-
-def describe(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The mean of each measure, of the first two and the last the fraction of samples; quantiles of the weights.
-
-    Quantiles come from the histogram: ``weight_q10``, ``_q50`` and ``_q90``, to 0.0005.
-
-    Returns:
-        Numbers by name; nothing where no sample was counted.
+    The quantiles ``weight_q10``, ``_q50`` and ``_q90`` are read from the histogram and right to 0.0005.
     """
-    if not summary['count']:
+    count, _, *sums = summary[:2 + len(MEASURES)].tolist()
+    if not count:
         return {}
-    values = {name: float(total) / summary['count'] for name, total in zip(MEASURES, summary['sums'], strict=True)}
-    cumulated = np.cumsum(summary['histogram'])
+    values = {name: total / count for name, total in zip(MEASURES, sums, strict=True)}
+    cumulated = summary[-BINS:].cpu().cumsum(0)
     for percent in (10, 50, 90):
-        place = int(np.searchsorted(cumulated, percent / 100 * summary['count']))
-        values[f'weight_q{percent}'] = (place + 0.5) / BINS
+        values[f'weight_q{percent}'] = (int(torch.searchsorted(cumulated, percent / 100 * count)) + 0.5) / BINS
     return values

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from wsld_plugin.analysis.bias_variance import decompose, entropy
-from wsld_plugin.analysis.bias_variance_bootstrap import (
+from wsld_plugin.analysis.bias_variance import (
     MIN_MODELS,
     QUANTITIES,
     Draws,
+    decompose,
+    entropy,
     interval,
     resample_models,
     resample_samples,
@@ -147,8 +148,7 @@ def _measure(method: Method, runs: Sequence[Run], results: Sequence[Result],
     return Finding(
         str(method), method.name, method.tau, len(runs), len(labels), (mean(accuracies), stdev(accuracies)), epochs,
         _intervals(over_samples), _intervals(over_models) if over_models else None, None,
-        None if found.within is None else float(found.within.mean()),
-        None if found.between is None else float(found.between.mean()),
+        None, None,
         None if posteriors is None else float(entropy(posteriors).mean()), found.notes,
         tuple(sorted({result.machine for result in results})),
         None if teachers is None else len(set(teachers))), (over_samples, over_models)

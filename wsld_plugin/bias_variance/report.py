@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from wsld_plugin.analysis.bias_variance_bootstrap import MIN_MODELS, QUANTITIES
+from wsld_plugin.analysis.bias_variance import MIN_MODELS, QUANTITIES
 from wsld_plugin.files import write_atomically
 from wsld_plugin.reproduce.report import aligned_table
 
@@ -16,7 +16,7 @@ from .plan import Plan
 
 def write_findings(plan: Plan, work_dir: Path, findings: Sequence[Finding], left_out: Sequence[str]) -> None:
     """Write ``<work_dir>/<plan>.md``, ``.json`` and ``.png``, and print the tables."""
-    from wsld_plugin.analysis.bias_variance_plot import plot_bias_variance  # matplotlib is not needed to train
+    from wsld_plugin.analysis.plots import plot_bias_variance  # matplotlib is not needed to train
 
     text = '\n\n'.join([plan.title, *tables(plan, findings), '\n'.join(left_out)]).strip()
     base = work_dir / f'{plan.name}_bias_variance'
@@ -85,7 +85,7 @@ def _cell(value: float, *intervals: tuple[float, float]) -> str:
 
 
 def _rows(findings: Sequence[Finding]) -> dict:
-    from wsld_plugin.analysis.bias_variance_plot import Series
+    from wsld_plugin.analysis.plots import Series
 
     rows = {}
     groups: dict[str, list[Finding]] = {}
@@ -101,7 +101,7 @@ def _rows(findings: Sequence[Finding]) -> dict:
 
 
 def _against_tau(group: str, members: Sequence[Finding]):
-    from wsld_plugin.analysis.bias_variance_plot import Series
+    from wsld_plugin.analysis.plots import Series
 
     values = {quantity: [finding.last[quantity] for finding in members] for quantity in QUANTITIES}
     if members[0].tau is None:

@@ -1,181 +1,258 @@
-"""What the soft labels do to the student, live."""
+"""Live measures of what the soft labels do to the student."""
 from __future__ import annotations
 
+import inspect
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import all_gather_object, get_world_size
+import torch
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
-from torch import Tensor
+from torch import Tensor, nn
 
-from wsld_plugin.analysis.regularization import describe, empty
-from wsld_plugin.engine.graph import CapturedStep
-from wsld_plugin.errors import ConfigError
+from wsld_plugin.analysis.regularization import BINS, MEASURES, SIZE, describe, sample_measures, summarize
+from wsld_plugin.errors import ConfigError, check_choice, check_integer
+from wsld_plugin.files import write_atomically
 from wsld_plugin.registry import HOOKS
 
-from .given_batches import GivenBatches, places_of
-from .loss_probe import LossProbe
-from .soft_label_counts import SoftLabelCounts
-from .soft_label_epochs import SoftLabelEpochs
+_STATE = FOLDER = 'soft_label_monitor'
+_SECONDS = 10.0  # between two writes, each of which waits for the disk
+_BINS_IN_FILE = 50
 
-_STATE = 'soft_label_monitor'
-_SECONDS = 10.0  # between two writings: each waits for the disk
+# The arguments of a loss on logits: this project's name and MMRazor's.
+_LOGITS = (('student', 'preds_S'), ('teacher', 'preds_T'))
 
 
 @HOOKS.register_module()
 class SoftLabelMonitorHook(Hook):
-    """Tell how many samples are regularization samples, WSLD's weights, and both parts of the gradient.
+    """Log the fraction of regularization samples, WSLD's weights, and the norms of both parts of the gradient.
 
-    It looks at what a distillation loss is given, whatever teacher, connector or loss that is, and changes nothing.
-    The logits are copied, and stay on the device until the logger logs. Then they are measured, all at once, by
-    :func:`wsld_plugin.analysis.regularization.sample_measures` at the loss's ``tau``, and all ranks share theirs.
+    The hook measures the arguments of a distillation loss, for any teacher, connector or loss, and does not change
+    them. The measures of :func:`wsld_plugin.analysis.regularization.sample_measures`, at the loss's ``tau``, are
+    summed on the device in each iteration; the sums are read, and added up over the ranks, when the logger logs and
+    at the end of an epoch.
 
-    - ``soft_labels/…`` in the log and its backends: means since its last line, quantiles of the weights.
-    - ``soft_label_monitor/epochs.json`` in the run's folder: a list with the same of each epoch, and a histogram of
-      the weights. The backends have them as ``soft_labels_epoch/…``, TensorBoard the histogram too.
-    - ``soft_label_monitor/samples.npz``, where samples have a ``sample_key``: how often each sample of the training
-      set was ``seen``, was a ``regularization_label`` and a ``regularization_row`` sample, int32 arrays by its index;
-      ``epoch``, after which it was written.
+    - ``soft_labels/…`` in the log and its backends: means since the last line, and quantiles of the weights.
+    - ``soft_label_monitor/epochs.json`` in the run's folder: a list with the same for each epoch, and a histogram of
+      the weights. The backends log it as ``soft_labels_epoch/…``, TensorBoard with the histogram. The file is
+      written at the end of the training, and at ends of epochs that are at least ten seconds apart.
 
-    Both files are written at the end of the training, and before at the end of an epoch, ten seconds or more after
-    the last time. Epochs that are shorter than ``interval`` iterations are told several at a time, after that many;
-    lines of the log between have no such values. A resumed run goes on exactly.
-
-    A sample with a hidden label (-100) or a measure that is not finite is left out and counted as ``left_out``.
-    Idle while distillation is stopped. Where the loss has another ``student_tau``, the measures still take ``tau``
-    for both.
+    A resumed run continues the sums exactly. Samples with a hidden label (-100) or a measure that is not finite are
+    skipped and counted as ``left_out``. The hook is idle while distillation is stopped. If the loss has another
+    ``student_tau``, the measures still use ``tau`` for both.
 
     Args:
-        loss: which of ``distill_losses``, by its name; None: the first on logits.
-        every: look at each k-th iteration only, where even a small cost is too much. Samples are then counted where
-            they were looked at.
-        interval: iterations between two readings; default: the ``LoggerHook``'s.
+        loss: the name of one of ``distill_losses``; None: the first on logits.
+        every: measure only every n-th iteration, for a smaller cost.
+        interval: removed; the interval is that of the ``LoggerHook``.
 
     Raises:
-        ConfigError: before the first step, where there is no such loss, or no target to be found.
+        ConfigError: a setting is out of range; before the first step, if there is no such loss, or no target.
     """
 
     priority = 'NORMAL'  # before the logger and the checkpoint
 
-    def __init__(self, loss: str | None = None, every: int = 1, interval: int | None = None) -> None:
-        for name, value in (('every', every), ('interval', 1 if interval is None else interval)):
-            if type(value) is not int or value < 1:
-                raise ConfigError(f'SoftLabelMonitorHook: {name} is {value!r}, but a number of iterations from 1 up '
-                                  'is expected.')
+    def __init__(self, loss: str | None = None, every: int = 1, interval: Any = None) -> None:
+        check_integer('SoftLabelMonitorHook: every', every, 1)
+        if interval is not None:
+            raise ConfigError(f'SoftLabelMonitorHook: interval={interval!r} is no longer a setting: the measures are '
+                              'logged with each line of the log. Remove it, and set '
+                              f'default_hooks.logger.interval={interval!r}.')
         self.loss = loss
         self.every = every
-        self.interval = interval
-        self._waiting = GivenBatches()
-        self._told = False
-        self._written = time.monotonic()
+        self._sums: Tensor | None = None  # on the device, since the last reading
+        self._line, self._epoch = _empty(), _empty()  # since the last line of the log; of this epoch
+        self._records: list[dict[str, Any]] = []
         self._restored: Mapping[str, Any] | None = None
+        self._warned = False
+        self._written = time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
-        """Find the loss; go on where a resumed run was."""
-        if self.interval is None:
-            self.interval = next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 10)
-        # a checkpoint by iterations may come between two lines of the log, and so may that of the best score
+        """Find the loss, and restore the sums of a resumed run."""
+        self._logger = next((hook for hook in runner.hooks if isinstance(hook, LoggerHook)), LoggerHook())
+        # checkpoints that may be saved between two lines of the log: by iterations, and of the best score
         saving = (hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and not hook.by_epoch)
         self._save_intervals = [hook.interval for hook in saving]
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             self._save_intervals.append(runner.train_loop.val_interval)
-        dataset = runner.train_dataloader.dataset
-        dataset = getattr(dataset, '_dataset', dataset)  # mmengine's, for num_batch_per_epoch
-        self._counts = SoftLabelCounts(len(dataset))
-        self._probe = LossProbe(runner.model.module if is_model_wrapper(runner.model) else runner.model, self.loss)
-        records = '[]'
-        if runner.iter and self._restored:  # an iteration tells a resumed run from one that only loads weights
-            self._counts.load_state_dict(self._restored)
-            records = self._restored['records']
-        self._epochs = SoftLabelEpochs(self._probe, self.every, records)
+        self._probe = LossProbe(runner.model.module if is_model_wrapper(runner.model) else runner.model, self.loss,
+                                self._measure)
+        if runner.iter and self._restored:  # at iteration 0 only the weights were loaded
+            self._line, self._epoch = (self._restored[name].cpu().clone() for name in ('line', 'epoch'))
+            self._records = json.loads(self._restored['records'])
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Look where it is this iteration's turn."""
-        # what is recorded is replayed in every iteration
-        self._probe.on = self.is_turn(runner) or _is_captured(runner)
+        """Measure this iteration if it is an n-th one."""
+        self._probe.on = runner.iter % self.every == 0
         self._probe.follow()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, Tensor] | None = None) -> None:
-        """Keep what the loss was given; measure now and then."""
-        if self.is_turn(runner):
-            # from 1, also where the training counts iterations
-            self._keep(data_batch, runner.iter // len(runner.train_dataloader) + 1, _is_captured(runner))
+        """Read the sums, log them, and end an epoch, when each is due."""
+        self._probe.on = False
         length, done = len(runner.train_dataloader), runner.iter + 1
         ends, last = done % length == 0, self.is_last_train_iter(runner)
-        # of several ranks all must have read before one of them saves
-        saves = (ends and get_world_size() > 1) or any(
-            self.every_n_train_iters(runner, interval) for interval in self._save_intervals)
-        # epochs that are shorter than the interval are told together
-        tells = (last or self.every_n_inner_iters(batch_idx, self.interval)
-                 or (ends and done // self.interval > (done - length) // self.interval))
-        if tells or saves:
+        # as LoggerHook decides
+        logs = self.every_n_inner_iters(batch_idx, self._logger.interval) or (
+            self.end_of_epoch(runner.train_dataloader, batch_idx)
+            and (not self._logger.ignore_last or length <= self._logger.interval))
+        # all ranks must read before one of them saves
+        saves = any(self.every_n_train_iters(runner, interval) for interval in self._save_intervals)
+        if logs or ends or last or saves:
             self._read()
-        if tells:
-            self._tell(runner, done // length)
-        elif ends:
-            _forget_line(runner)
-
-    def is_turn(self, runner: Runner) -> bool:
-        """Whether this iteration is looked at."""
-        return runner.iter % self.every == 0
+        if logs:
+            self._log(runner)
+        if ends:
+            self._end_epoch(runner, done // length)
+        if last or (ends and time.monotonic() - self._written >= _SECONDS):
+            self._write(runner, done // length + 1)
 
     def after_train(self, runner: Runner) -> None:
-        """Look away."""
+        """Remove the hooks of the loss."""
         self._probe.close()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Let a resumed run count on."""
-        if self._waiting and get_world_size() == 1:  # of several ranks only one is here, and all have just read
+        """Save the sums, from which a resumed run continues."""
+        if get_world_size() == 1:  # this is called on one rank only
             self._read()
-        checkpoint[_STATE] = dict(self._counts.state_dict(), records=self._epochs.dumps())
+        checkpoint[_STATE] = dict(line=self._line, epoch=self._epoch, records=json.dumps(self._records))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Keep what a resumed run goes on from."""
+        """Keep the sums until it is known whether the run is resumed."""
         self._restored = checkpoint.get(_STATE)
 
-    def _keep(self, data_batch: Any, epoch: int, replayed: bool) -> None:
-        batch = self._probe.taken_by_replay(len(data_batch.numbers)) if replayed else self._probe.take()
-        if batch is not None:
-            self._waiting.add(batch, places_of(data_batch, batch.logits.shape[1]), epoch)
+    def _measure(self, student: Tensor, teacher: Tensor, target: Tensor, teacher_ce: Tensor | None) -> None:
+        with torch.autocast(student.device.type, enabled=False):
+            summary = summarize(sample_measures(student, teacher, target, self._probe.loss.tau, teacher_ce))
+        self._sums = summary if self._sums is None else self._sums + summary
 
     def _read(self) -> None:
-        everyone = [given for given in all_gather_object(self._waiting.read()) if given is not None]
-        if everyone:
-            measures, (places, epochs) = (np.concatenate(parts, -1) for parts in zip(*everyone, strict=True))
-            self._counts.add(measures, places, epochs)
+        sums, self._sums = _empty() if self._sums is None else self._sums, None
+        all_reduce(sums)
+        sums = sums.cpu().double()
+        self._line, self._epoch = self._line + sums, self._epoch + sums
 
-    def _tell(self, runner: Runner, ended: int) -> None:
-        """A line of the log, the epochs until this one, and, at the end of one or of the training, the files."""
-        summary, self._counts.since_log = self._counts.since_log, empty()
-        if summary['left_out'] and not self._told:
-            self._told = True
-            runner.logger.warning(f'SoftLabelMonitorHook: {summary["left_out"]} samples are left out since the last '
-                                  'line: their label is hidden, or a logit or a cross entropy of theirs is not '
-                                  'finite. This is told once; epochs.json has the number of each epoch.')
-        values = {f'train/soft_labels/{name}': value for name, value in describe(summary).items()}
-        if values:
-            runner.message_hub.update_scalars(values, resumed=False)
-        else:
-            _forget_line(runner)
-        for epoch in [epoch for epoch in self._counts.epochs if epoch <= ended]:
-            self._epochs.end(epoch, self._counts.epochs.pop(epoch), runner.visualizer)
-        last, ends = self.is_last_train_iter(runner), (runner.iter + 1) % len(runner.train_dataloader) == 0
-        if last or (ends and time.monotonic() - self._written >= _SECONDS):
-            self._epochs.write(runner.work_dir, self._counts.epochs, self._counts.samples)
-            self._written = time.monotonic()
+    def _log(self, runner: Runner) -> None:
+        line, self._line = self._line, _empty()
+        if line[1] and not self._warned:
+            self._warned = True
+            runner.logger.warning(f'SoftLabelMonitorHook: {line[1]:.0f} samples were skipped since the last line: '
+                                  'their label is hidden, or a logit or a cross entropy is not finite. This warning '
+                                  'is not repeated; epochs.json has the number of each epoch as left_out.')
+        values = {f'train/soft_labels/{name}': value for name, value in describe(line).items()}
+        if not values:  # the log would repeat the last values
+            scalars = runner.message_hub.log_scalars
+            for name in [name for name in scalars if name.startswith('train/soft_labels/')]:
+                scalars.pop(name)
+        runner.message_hub.update_scalars(values, resumed=False)
+
+    def _end_epoch(self, runner: Runner, epoch: int) -> None:
+        summary, self._epoch = self._epoch, _empty()
+        if not summary[0]:
+            return
+        self._records.append(self._record(epoch, summary))
+        described = describe(summary)
+        runner.visualizer.add_scalars({f'soft_labels_epoch/{name}': value for name, value in described.items()},
+                                      step=epoch)
+        backend = runner.visualizer.get_backend('TensorboardVisBackend')
+        if is_main_process() and backend is not None:
+            _add_histogram(backend, summary, epoch)
+
+    def _write(self, runner: Runner, epoch: int) -> None:
+        """Write the records, with that of the unfinished epoch, which a resumed run continues."""
+        records = self._records + ([self._record(epoch, self._epoch)] if self._epoch[0] else [])
+        self._written = time.monotonic()
+        if records and is_main_process():
+            write_atomically(Path(runner.work_dir) / FOLDER / 'epochs.json', json.dumps(records).encode())
+
+    def _record(self, epoch: int, summary: Tensor) -> dict[str, Any]:
+        return dict(epoch=epoch, loss=self._probe.name, tau=self._probe.loss.tau, every=self.every,
+                    count=int(summary[0]), left_out=int(summary[1]), **describe(summary),
+                    weight_histogram=summary[-BINS:].view(_BINS_IN_FILE, -1).sum(1).int().tolist())
 
 
-def _forget_line(runner: Runner) -> None:
-    """Nothing is new: the log would repeat the last values."""
-    scalars = runner.message_hub.log_scalars
-    for name in [name for name in scalars if name.startswith('train/soft_labels/')]:
-        scalars.pop(name)
+class LossProbe:
+    """Calls a function with the arguments of a distillation loss, while ``on``.
+
+    Args:
+        model: a ``SoftLabelDistill``, or MMRazor's ``SingleTeacherDistill``.
+        loss: the name of one of its ``distill_losses``; None: the first on logits.
+        measure: called with the logits of student and teacher, the target, and ``teacher_ce`` or None.
+
+    Raises:
+        ConfigError: there is no such loss, or no target: neither the loss nor the student's head is given one.
+    """
+
+    def __init__(self, model: Any, loss: str | None, measure: Callable[..., None]) -> None:
+        losses = model.distiller.distill_losses if hasattr(model, 'distiller') else {}
+        self.name = _choose(losses, loss)
+        self.loss = losses[self.name]
+        self.on = True
+        self._model, self._measure = model, measure
+        self._names = list(inspect.signature(self.loss.forward).parameters)
+        self._given_target = 'gt_labels' in model.distiller.loss_forward_mappings[self.name]
+        self._target: Any = None
+        self._head_loss: nn.Module | None = None
+        # torch.compile may not trace code that keeps its tensors
+        self._handles = [self.loss.register_forward_hook(torch.compiler.disable(self._see), with_kwargs=True)]
+        self.follow()
+
+    def follow(self) -> None:
+        """For a loss without a target, find it at the loss of the student's head, which may be replaced in a run."""
+        if self._given_target:
+            return
+        found = getattr(getattr(self._model.student, 'head', None), 'loss_module', None)
+        if not isinstance(found, nn.Module):
+            raise ConfigError(f'SoftLabelMonitorHook: distill_losses.{self.name} is given no gt_labels and the '
+                              "student's head has no loss_module that is given a target: add gt_labels to the "
+                              'loss_forward_mappings of a loss that takes it.')
+        if found is not self._head_loss:
+            self._head_loss = found
+            self._handles.append(found.register_forward_pre_hook(self._see_target, with_kwargs=True))
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _see(self, module: Any, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
+        if self.on:
+            given = {**dict(zip(self._names, args, strict=False)), **kwargs}
+            student, teacher = (given[ours if ours in given else theirs] for ours, theirs in _LOGITS)
+            target = given['gt_labels'] if self._given_target else self._target
+            self._measure(student.detach(), teacher.detach(), target, given.get('teacher_ce'))
+
+    def _see_target(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        self._target = args[1] if len(args) > 1 else kwargs.get('target', kwargs.get('label'))
 
 
-def _is_captured(runner: Runner) -> bool:
-    return isinstance(vars(runner.model).get('train_step'), CapturedStep)
+def _choose(losses: Mapping[str, nn.Module], name: str | None) -> str:
+    """The name of a distillation loss that is given the logits of both."""
+    fit = [key for key, module in losses.items() if hasattr(module, 'tau')
+           and all(set(names) & set(inspect.signature(module.forward).parameters) for names in _LOGITS)]
+    if not fit:
+        raise ConfigError('SoftLabelMonitorHook: the model has no distillation loss on logits with a tau, such as '
+                          f'wsld_plugin.KD or wsld_plugin.WSLD (it has {", ".join(losses) or "none"}). Add one, or '
+                          'remove the hook from custom_hooks.')
+    if name is not None:
+        check_choice('SoftLabelMonitorHook: loss', name, fit)
+    return fit[0] if name is None else name
+
+
+def _empty() -> Tensor:
+    return torch.zeros(SIZE, dtype=torch.float64)
+
+
+def _add_histogram(backend: Any, summary: Tensor, epoch: int) -> None:
+    """The histogram of the weights for TensorBoard; mmengine's other backends have none."""
+    counts, edges = summary[-BINS:].numpy(), np.arange(1, BINS + 1) / BINS
+    backend.experiment.add_histogram_raw(
+        'soft_labels_epoch/weights', min=0.0, max=1.0, num=int(counts.sum()),
+        sum=float(summary[2 + MEASURES.index('weight')]), sum_squares=float(counts @ (edges - 0.5 / BINS)**2),
+        bucket_limits=edges.tolist(), bucket_counts=counts.tolist(), global_step=epoch)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import DATASETS, DefaultScope
 
-from wsld_plugin.analysis.plane_plot import PlanePoint, plot_plane
+from wsld_plugin.analysis.plots import PlanePoint, plot_plane
 from wsld_plugin.config.load import load_config
 from wsld_plugin.datasets.weak.draws import measure
 from wsld_plugin.datasets.weak.wrapper import WeakLabels

@@ -1,47 +1,105 @@
-"""The page: one file of HTML that asks for nothing else."""
+"""``tools/soft_labels_report.py``: the page of a teacher's soft labels, and its numbers as JSON."""
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
 from html import escape
+from pathlib import Path
 from typing import Any
 
+import mmengine
+import mmpretrain
 import numpy as np
 
-from .charts import entropies, misleading, reliability
-from .findings import Findings, Undecided
-from .html import figure, key, section, side_by_side, small, table
-from .images import data_uri
-from .style import CSS
+from wsld_plugin.analysis.page import data_uri, document, figure, key, section, side_by_side, small, table
+from wsld_plugin.analysis.plots import entropies, misleading, reliability, svg
+from wsld_plugin.errors import ConfigError
+from wsld_plugin.files import check_writable, write_atomically
+from wsld_plugin.reproduce.machine import machine
+from wsld_plugin.version import __version__
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_HEAD = ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><link rel="icon" href="data:,">'
-         '<style>{css}</style></head>')
+from .images import find_device, find_subject
+from .measures import Findings, Undecided, as_json, measure, notes, verdict
+
+PAGE, NUMBERS = 'index.html', 'report.json'
+
+
+def soft_labels_report(config: str, checkpoint: str | None = None, *, out: str | None = None, split: str = 'test',
+                       device: str | None = None, max_samples: int | None = None, max_k: int | None = None,
+                       options: Mapping[str, Any] | None = None) -> tuple[Path, Findings, str, list[str]]:
+    """Measure the soft labels of a config's teacher and write ``index.html`` and ``report.json``.
+
+    Args:
+        config, checkpoint, split, max_samples, options: as of
+            :func:`wsld_plugin.studies.teacher_report.images.find_subject`.
+        out: folder of the report, of which an earlier report is overwritten; default:
+            ``work_dirs/<name of the config>/soft_labels_<split>``.
+        device: of the teacher; default: the best one.
+        max_k: the largest k; None: the number of classes, but at most 100.
+
+    Returns:
+        The folder, the numbers, the sentence that says what they predict, and further notes.
+
+    Raises:
+        ConfigError, CheckpointError, FileNotFoundError: before the images are measured. RunError: samples or soft
+            labels that cannot be measured.
+    """
+    folder = Path(out) if out else Path('work_dirs') / Path(config).stem / f'soft_labels_{split}'
+    check_folder(folder)
+    device = find_device(device)
+    subject = find_subject(config, checkpoint, split=split, device=device, max_samples=max_samples, options=options)
+    findings = measure(subject.batches(), subject.classes, len(subject.keys), max_k)
+    sentence = verdict(findings, subject.made_from_labels)
+    remarks = [*notes(findings, subject.made_from_labels), *subject.notes]
+    settings = {
+        **subject.about, **(dict(options=json.dumps(dict(options), default=str)) if options else {}),
+        'largest_k': len(findings.biased.margin), 'machine': machine(), 'versions': f'wsld_plugin {__version__}, '
+        f'mmengine {mmengine.__version__}, mmpretrain {mmpretrain.__version__}',
+        'date': datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')}
+    title = f'{subject.teacher}, {Path(config).stem}'
+    report = dict(title=title, verdict=sentence, notes=remarks, settings=settings, **as_json(findings))
+    write_atomically(folder / NUMBERS, (json.dumps(report, indent=1, allow_nan=False) + '\n').encode())
+    write_atomically(folder / PAGE, page(findings, title, sentence, remarks, subject.image, settings).encode())
+    return folder, findings, sentence, remarks
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a report can be written to a folder, and that it overwrites nothing but an earlier report.
+
+    Raises:
+        ConfigError: the folder cannot be written to, or holds other files of these names.
+    """
+    check_writable(folder)
+    present = [name for name in (PAGE, NUMBERS) if (folder / name).exists()]
+    try:
+        numbers = json.loads((folder / NUMBERS).read_text())
+    except (OSError, ValueError):
+        numbers = None
+    is_report = (isinstance(numbers, dict) and {'verdict', 'settings', 'k'} <= set(numbers)
+                 and not (folder / PAGE).is_dir())
+    if present and not is_report:
+        raise ConfigError(f'{folder} holds {" and ".join(present)}, and no report of this tool: nothing is '
+                          'overwritten. Give another folder as --out, or move these files.')
 
 
 def page(findings: Findings, title: str, verdict: str, notes: Sequence[str], image: Callable[[int], np.ndarray],
          settings: Mapping[str, Any]) -> str:
-    """The whole page.
+    """The whole page, as HTML.
 
     Args:
         findings: the numbers.
         title: the teacher's name.
         verdict: the sentence at the top.
         notes: sentences below it.
-        image: gives the picture at a place of the data set, uint8 (H, W) or (H, W, 3).
-        settings: what was measured, and with what, by name.
+        image: the picture of an index of the data set, uint8 (H, W) or (H, W, 3).
+        settings: how it was measured, by name.
     """
-    heading = escape(f'Soft labels of {title}')
-    said = ''.join(f'<li>{escape(note)}</li>' for note in notes)
     rows = [[name.replace('_', ' '), value] for name, value in settings.items()]
-    return ''.join([
-        _HEAD.format(title=heading, css=CSS),
-        f'<body><header><h1>{heading}</h1><p class="verdict">{escape(verdict)}</p>',
-        f'<ul>{said}</ul>' if said else '', '</header><main>', _numbers(findings), _bias(findings),
-        _calibration(findings), _images(findings, image), side_by_side(_classes(findings), _confused(findings)),
-        section('Settings and machine', table(('setting', 'value'), rows, 'Settings', words=(1, ))),
-        '</main></body></html>\n'])
+    return document(f'Soft labels of {title}', verdict, notes, _numbers(findings), _bias(findings),
+                    _calibration(findings), _images(findings, image),
+                    side_by_side(_classes(findings), _confused(findings)),
+                    section('Settings and machine', table(('setting', 'value'), rows, 'Settings', words=(1, ))))
 
 
 def _numbers(findings: Findings) -> str:
@@ -63,10 +121,11 @@ def _bias(findings: Findings) -> str:
     rows = [[k, *(_estimate(value, found.intervals.get(name), k) for name, value in measures.items()),
              names[found.ambiguous_class[k - 1]]] for k in range(1, len(found.margin) + 1)]
     caption = (f'{key("a")} Δ<sub>k</sub>: the right class is not among the k largest. {key("b")} γ<sub>k</sub>: how '
-               f'often the commonest wrong class is. {key("c")} Their sum; {key("good")} where it is below 1, and '
-               f'the best k, {found.best_k or "here none"}. Bands: 95% of a bootstrap over images.')
-    return section('How far they mislead', side_by_side(
-        figure(misleading(found), caption),
+               f'often the most frequent wrong class is. {key("c")} Their sum; {key("good")} where it is below 1, '
+               f'and the best k, {found.best_k or "here none"}. Bands: 95% of a bootstrap over images.')
+    chart = svg(misleading(found), 'Unreliability, ambiguity and their sum for the k largest classes')
+    return section('How much they mislead', side_by_side(
+        figure(chart, caption),
         '<div>' + table(('k', 'Δ', 'γ', 'θ, nats', 'γ of'), rows, 'Unreliability and ambiguity for each k',
                         words=(4, )) + _companion(findings) + '</div>'))
 
@@ -81,19 +140,20 @@ def _companion(findings: Findings) -> str:
         return small(f'No image has a wrong class among its {k} largest.')
     images = findings.calibration.by_class[label, 0]
     return small(f'The wrong class that accompanies one right class most often: {names[wrong]} is among the {k} '
-                 f'largest for {share:.1%} of the {images:,.0f} images of {names[label]}. γ, taken over all other '
-                 'classes, does not see it.')
+                 f'largest for {share:.1%} of the {images:,.0f} images of {names[label]}. γ, an average over all '
+                 'other classes, does not show it.')
 
 
 def _calibration(findings: Findings) -> str:
     found, tau = findings.calibration, findings.temperature
     bins = [[f'{b / len(found.bins):.2f} … {(b + 1) / len(found.bins):.2f}', f'{count:,.0f}', f'{confidence:.3f}',
              f'{accuracy:.3f}'] for b, (count, confidence, accuracy) in enumerate(found.bins) if count]
-    left = figure(reliability(found.bins),
-                  'Accuracy at each confidence; on the dashed line a teacher is as often right as it believes. ECE '
+    left = figure(svg(reliability(found.bins), 'Reliability diagram: accuracy of the images in each confidence bin'),
+                  'Accuracy at each confidence; on the dashed line confidence equals accuracy. ECE '
                   f'{found.ece:.4f}, {len(found.bins)} bins of equal width; pale: less than 1% of the fullest bin.',
                   table(('confidence', 'images', 'mean confidence', 'accuracy'), bins, 'Reliability'))
-    right = figure(entropies(found.entropy_counts, len(findings.classes)),
+    right = figure(svg(entropies(found.entropy_counts, len(findings.classes)),
+                       'Histogram of the entropy of the soft labels'),
                    f'Entropy at temperature 1, mean {found.entropy:.3f} nats: 0 is a hard label, the right end a '
                    'uniform one.',
                    small('Images from left to right: ' + ', '.join(f'{count:,}' for count in found.entropy_counts)))
@@ -102,15 +162,15 @@ def _calibration(findings: Findings) -> str:
     elif findings.temperature_at_end:
         heat = f'The NLL falls with the temperature to the end of the search, {tau:g}: there is no best one.'
     else:
-        heat = (f'At temperature {tau:.3f} the NLL is {findings.temperature_nll:.4f}, in place of {found.nll:.4f} at '
-                f'1 ({findings.temperature_samples:,} images).')
-    return section('Whether they are as often right as they say', side_by_side(left, right),
-                   small(f'{heat} The temperature of a distillation loss is another matter: it is mostly higher.'))
+        heat = (f'At temperature {tau:.3f} the NLL is {findings.temperature_nll:.4f}, compared with {found.nll:.4f} '
+                f'at 1 ({findings.temperature_samples:,} images).')
+    return section('Whether their confidence equals their accuracy', side_by_side(left, right),
+                   small(f'{heat} This is not the temperature of a distillation loss, which is mostly higher.'))
 
 
 def _images(findings: Findings, image: Callable[[int], np.ndarray]) -> str:
     cards = ''.join(_card(sample, findings.classes, image(sample.index)) for sample in findings.undecided)
-    return section('What it cannot decide on',
+    return section('Undecided images',
                    small('The images of the largest entropy, with their largest soft labels; the label is green.'),
                    f'<div class="cards">{cards}</div>')
 

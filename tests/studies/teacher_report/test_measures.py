@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from soft_label_pages import findings, samples
 
 from wsld_plugin.analysis.biased import BiasedLabelStatistics
 from wsld_plugin.analysis.calibration import best_temperature
-from wsld_plugin.analysis.report import findings as module
-from wsld_plugin.analysis.report.findings import as_json, measure
 from wsld_plugin.errors import ConfigError, RunError
+from wsld_plugin.studies.teacher_report import measures
+from wsld_plugin.studies.teacher_report.measures import as_json, measure, notes, verdict
 
 
 def test_batches_do_not_matter():
@@ -42,7 +43,7 @@ def test_the_samples_of_the_largest_entropy_are_kept_the_largest_first():
 
 
 def test_the_temperature_is_found_on_samples_in_equal_distances(monkeypatch):
-    monkeypatch.setattr(module, '_KEPT', 20)
+    monkeypatch.setattr(measures, '_KEPT', 20)
     logits, target = samples()
     found = findings(batch=7)
     assert found.temperature_samples == 20
@@ -80,7 +81,7 @@ def test_soft_labels_that_are_not_finite_are_named_with_their_place():
         findings(logits=logits)
 
 
-def test_images_of_one_class_are_refused_with_how_many_there_are():
+def test_images_of_one_class_are_rejected_with_their_number():
     logits = samples(n=20)[0]
     with pytest.raises(RunError, match=r'all 20 samples have the label 4, 1 of 10 classes.* another split'):
         measure([(logits, torch.full((20,), 4), list(range(20)))], list('0123456789'), 20)
@@ -93,9 +94,90 @@ def test_the_companion_of_each_k_is_written_by_name_and_none_above_100_classes()
     assert {row['companion'] for row in as_json(findings(n=101, c=101, max_k=3))['k']} == {None}
 
 
-def test_a_k_that_there_is_not_is_refused_before_any_soft_label():
+def test_a_k_out_of_range_is_rejected_before_any_soft_label():
     def never():
-        raise AssertionError('looked at')
+        raise AssertionError('read')
         yield
-    with pytest.raises(ConfigError, match='max_k=11'):
-        measure(never(), list('0123456789'), 60, max_k=11)
+    for max_k in (0, 11):
+        with pytest.raises(ConfigError, match=f'max_k={max_k}, expected an integer from 1 to 10'):
+            measure(never(), list('0123456789'), 60, max_k=max_k)
+
+
+# In words
+
+
+def numbers_in(sentence):
+    return [float(number) for number in re.findall(r'= (\d+\.\d)%', sentence)]
+
+
+@pytest.mark.parametrize(('skill', 'begins'), [
+    (6.0, 'A student can be expected to find'), (0.4, 'A student can still find'), (0.0, 'Do not expect')])
+def test_the_sentence_follows_the_margin(skill, begins):
+    found = findings(n=1000, skill=skill)
+    sentence = verdict(found)
+    assert sentence.startswith(begins)
+    assert sentence.count('. ') == 0
+    assert sentence.endswith('.')
+
+
+def test_where_no_margin_is_above_0_no_k_is_named():
+    logits = torch.roll(torch.eye(10), 1, 1).repeat(6, 1)  # always wrong, and always in the same way
+    found = findings(logits=logits)
+    assert found.biased.best_k is None
+    assert verdict(found).endswith('for no k is Δ + γ below 1.')
+    assert not any('first choice' in note for note in notes(found))
+
+
+def test_its_figures_are_those_of_the_best_k():
+    found = findings(n=400, skill=2.0)
+    k = found.biased.best_k - 1
+    assert numbers_in(verdict(found)) == [
+        pytest.approx(100 * value, abs=0.051) for value in (found.biased.unreliability[k], found.biased.ambiguity[k])]
+
+
+def test_what_may_be_chance_is_not_promised():
+    found = findings(n=60, skill=0.2)
+    assert found.biased.margin.max() > 0.01
+    assert verdict(found).startswith('Do not expect')
+    assert 'may be chance' in verdict(found)
+
+
+def test_soft_labels_made_from_labels_promise_nothing_about_images():
+    found = findings(skill=9.0)
+    assert 'label smoothing' in verdict(found, made_from_labels=True)
+    assert notes(found, made_from_labels=True) == []
+
+
+def test_a_wrong_first_choice_is_noted():
+    _, target = samples(n=200)
+    logits = torch.rand(200, 10, generator=torch.Generator().manual_seed(0))
+    logits[torch.arange(200), target] = 2.0
+    logits[torch.arange(200), (target + 1 + torch.arange(200) // 10 % 9) % 10] = 3.0
+    found = findings(n=200, logits=logits)
+    assert found.biased.best_k == 2
+    assert 'its 2 largest miss the right class for Δ = 0.0%' in verdict(found)
+    assert notes(found)[0].startswith('Its first choice misleads more than its first 2')
+
+
+def test_a_wrong_class_that_comes_with_every_image_of_a_right_one_is_noted():
+    drawn, target = samples(n=200, skill=20.0)
+    beside = 40 * torch.nn.functional.one_hot(torch.where(target == 3, 7, target), 10)
+    found = findings(n=200, logits=drawn + beside)
+    assert found.biased.best_k == 1
+    assert notes(found)[0].startswith('Of the 20 images of class 3, class 7 is among the 1 largest at least as often')
+    assert not any('distinguish' in note for note in notes(findings(n=200, skill=20.0)))
+
+
+def test_over_and_under_confidence_are_noted():
+    drawn = samples(n=300, skill=2.0)[0]
+    assert any('over-confident' in note for note in notes(findings(n=300, logits=4 * drawn)))
+    assert any('less confident' in note for note in notes(findings(n=300, logits=drawn / 4)))
+
+
+def test_missing_classes_few_images_and_infinite_scores_are_noted():
+    logits, target = samples(n=5)
+    logits[0, target[0]] = -torch.inf
+    text = ' '.join(notes(findings(n=5, logits=logits)))
+    assert '5 of 10 classes have no image' in text
+    assert '5 images are few for 10 classes' in text
+    assert 'probability 0' in text

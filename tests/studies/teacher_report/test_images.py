@@ -5,14 +5,28 @@ import pytest
 import torch
 from caches import cached_cfg, live_cfg, prepared, teacher_file
 from factories import build, classifier, digits_classifier, digits_distillation, distiller, run_cfg
+from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS, DefaultScope
+from PIL import Image
 
-from wsld_plugin.analysis.report.subject import find_subject
-from wsld_plugin.datasets import Digits
-from wsld_plugin.datasets.weak import PartialLabels
+from wsld_plugin.datasets import Digits, KeyedDataset, SampleKey
+from wsld_plugin.datasets.weak import Companions, FewLabels, PartialLabels
 from wsld_plugin.errors import CheckpointError, ConfigError, RunError
 from wsld_plugin.models.checkpoint import load_classifier
+from wsld_plugin.studies.teacher_report.images import (
+    build_dataset,
+    check_labels,
+    find_device,
+    find_loader,
+    find_subject,
+)
 from wsld_plugin.teachers.given import GivenTeacher
+
+PACK = [dict(type='mmpretrain.PackInputs')]
+DIGITS = dict(type='wsld_plugin.Digits', split='test', num_samples=20, pipeline=PACK)
+NO_TEST = dict.fromkeys(f'{split}_{part}' for split in ('test', 'val') for part in ('dataloader', 'evaluator', 'cfg'))
+NO_TRAIN = dict(train_dataloader=None, train_cfg=None, optim_wrapper=None)
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +133,7 @@ def given_cfg(tmp_path, name, dataset):
     return dumped(cfg, tmp_path / name)
 
 
-def test_soft_labels_that_were_given_are_measured_and_not_taken_for_label_smoothing(tmp_path):
+def test_given_soft_labels_are_measured_and_not_called_label_smoothing(tmp_path):
     settings = dict(unreliability=0.2, ambiguity=0.3)
     config = given_cfg(tmp_path, 'sets.py', dict(type='LabelledSets', **settings))
     subject = find_subject(config, split='train')
@@ -132,17 +146,17 @@ def test_soft_labels_that_were_given_are_measured_and_not_taken_for_label_smooth
         find_subject(config)
 
 
-def test_hidden_labels_are_refused_with_how_many_before_the_teacher_runs(tmp_path, monkeypatch):
+def test_hidden_labels_are_rejected_with_their_number_before_the_teacher_runs(tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError('ran')
     monkeypatch.setattr(GivenTeacher, 'forward', never)
     config = given_cfg(tmp_path, 'partial.py', dict(type='wsld_plugin.PartialLabels'))
-    with pytest.raises(ConfigError, match=r'of PartialLabels: 20 of 20 labels are hidden or missing \(-100\).*Take '
-                                          'labelled images'):
+    with pytest.raises(ConfigError, match=r'of PartialLabels: 20 of 20 labels are hidden or missing \(-100\), '
+                                          'expected labelled images'):
         find_subject(config, split='train')
 
 
-def test_labels_that_are_hidden_later_are_refused_with_their_place(tmp_path, monkeypatch):
+def test_labels_that_are_hidden_or_mixed_later_are_rejected_with_their_place(tmp_path, monkeypatch):
     config, weights = plain(tmp_path)
     subject = find_subject(config, weights, options={'test_dataloader.batch_size': 8})
     whole = type(subject.dataset).__getitem__
@@ -152,12 +166,19 @@ def test_labels_that_are_hidden_later_are_refused_with_their_place(tmp_path, mon
         if key.index >= 17:
             data['data_samples'].set_gt_label(-100)
         return data
-    monkeypatch.setattr(type(subject.dataset), '__getitem__', hidden)
-    with pytest.raises(RunError, match='images from 16 on: 3 of 4 labels are hidden'):
-        list(subject.batches())
+    def mixed(self, key):
+        data = whole(self, key)
+        if key.index == 3:
+            data['data_samples'].set_gt_label([3, 4])
+        return data
+    for changed, message in ((hidden, 'images from 16 on: 3 of 4 labels are hidden'),
+                             (mixed, 'images from 0 on: a sample has another target than one class')):
+        monkeypatch.setattr(type(subject.dataset), '__getitem__', changed)
+        with pytest.raises(RunError, match=message):
+            list(subject.batches())
 
 
-def test_a_part_that_is_made_from_the_labels_is_told(tmp_path):
+def test_a_part_that_is_made_from_the_labels_is_noted(tmp_path):
     members = [dict(model=digits_classifier(8), checkpoint=str(teacher_file(tmp_path / 'one.pth'))),
                dict(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=10), checkpoint=False)]
     cfg = run_cfg(tmp_path / 'run', digits_distillation(
@@ -165,16 +186,6 @@ def test_a_part_that_is_made_from_the_labels_is_told(tmp_path):
     subject = find_subject(dumped(cfg, tmp_path / 'ensemble.py'))
     assert not subject.made_from_labels
     assert subject.notes[0].startswith('A part of this teacher makes its soft labels from the labels')
-
-
-def test_an_ensemble_gives_the_average_of_its_members(tmp_path):
-    paths = [str(teacher_file(tmp_path / f'{seed}.pth', seed=seed)) for seed in (1, 2)]
-    members = [dict(model=digits_classifier(8), checkpoint=path) for path in paths]
-    cfg = run_cfg(tmp_path / 'run', digits_distillation(
-        teacher=dict(type='wsld_plugin.EnsembleTeacher', members=members)))
-    found = everything(find_subject(dumped(cfg, tmp_path / 'ensemble.py')))[0].softmax(1)
-    expected = sum(network_logits(path, 'test', 20).softmax(1) for path in paths) / 2
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_class_map_brings_the_teacher_to_the_students_classes(tmp_path):
@@ -190,27 +201,22 @@ def test_few_samples_are_spread_over_all(tmp_path):
     config, weights = plain(tmp_path)
     subject = find_subject(config, weights, max_samples=5)
     assert everything(subject)[2] == [0, 5, 10, 14, 19]
-    assert '5 of 20 images were looked at; 15 were left out' in subject.notes[0]
-    assert len(find_subject(config, weights, max_samples=50).keys) == 20
+    assert '5 of 20 images were measured; 15 were left out' in subject.notes[0]
+    assert [key.index for key in find_subject(config, weights, max_samples=50).keys] == list(range(20))
 
 
-def test_an_image_is_what_the_teacher_saw(tmp_path):
+def test_an_image_is_shown_as_the_teacher_saw_it_and_in_rgb(tmp_path, monkeypatch):
     config, weights = plain(tmp_path)
     subject = find_subject(config, weights)
     np.testing.assert_array_equal(subject.image(7), Digits(split='test').get_data_info(7)['img'][..., 0])
-
-
-@pytest.mark.parametrize('rgb', [True, False])
-def test_colours_are_shown_as_rgb(tmp_path, rgb, monkeypatch):
-    config, weights = plain(tmp_path)
-    subject = find_subject(config, weights)
     pixels = torch.arange(12, dtype=torch.uint8).view(3, 2, 2)
     monkeypatch.setattr(type(subject.dataset), '__getitem__', lambda *_: dict(inputs=pixels))
-    object.__setattr__(subject, 'rgb', rgb)
-    assert subject.image(0)[0, 0].tolist() == ([0, 4, 8] if rgb else [8, 4, 0])
+    for rgb, shown in ((True, [0, 4, 8]), (False, [8, 4, 0])):
+        object.__setattr__(subject, 'rgb', rgb)
+        assert subject.image(0)[0, 0].tolist() == shown
 
 
-def test_another_class_count_is_refused(tmp_path):
+def test_another_class_count_is_rejected(tmp_path):
     config, _ = plain(tmp_path)
     model = digits_classifier(8)
     model['head']['num_classes'] = 7
@@ -221,7 +227,7 @@ def test_another_class_count_is_refused(tmp_path):
         find_subject(dumped(run_cfg(tmp_path / 'run', model), tmp_path / 'seven.py'), str(tmp_path / 'seven.pth'))
 
 
-def test_classes_in_another_order_are_refused(tmp_path):
+def test_classes_in_another_order_are_rejected(tmp_path):
     config, weights = plain(tmp_path)
     torch.save(dict(state_dict=torch.load(weights), meta=dict(dataset_meta=dict(classes=tuple('0213456789')))),
                tmp_path / 'other.pth')
@@ -229,10 +235,9 @@ def test_classes_in_another_order_are_refused(tmp_path):
         find_subject(config, str(tmp_path / 'other.pth'))
 
 
-def test_images_without_labels_are_refused(tmp_path):
+def test_images_without_labels_are_rejected(tmp_path):
     folder = tmp_path / 'images'
     folder.mkdir()
-    from PIL import Image
     Image.new('RGB', (8, 8)).save(folder / 'a.png')
     cfg = run_cfg(tmp_path / 'run', classifier(num_classes=3, data_preprocessor=dict(mean=[0] * 3, std=[1] * 3)))
     cfg.test_dataloader.dataset = dict(
@@ -243,32 +248,144 @@ def test_images_without_labels_are_refused(tmp_path):
         find_subject(dumped(cfg, tmp_path / 'unlabelled.py'), str(tmp_path / 'w.pth'))
 
 
-def test_settings_that_make_no_sense_are_refused(tmp_path):
+def test_settings_and_weights_that_do_not_fit_are_rejected(tmp_path):
     config, weights = plain(tmp_path)
-    for arguments, message in ((dict(split='tests'), "Did you mean 'test'"), (dict(max_samples=0), 'no images'),
+    for arguments, message in ((dict(split='tests'), "Did you mean 'test'"),
+                               (dict(max_samples=0), 'max_samples=0, expected an integer of 1'),
                                (dict(options={'modle.type': 'x'}), 'modle')):
         with pytest.raises(ConfigError, match=message):
             find_subject(config, weights, **arguments)
     with pytest.raises(ConfigError, match='names no trained weights'):
         find_subject(config)
+    (tmp_path / 'bare.py').write_text('a = 1\n')
+    with pytest.raises(ConfigError, match=r'bare\.py has no model.*config of a classifier, or of a distillation'):
+        find_subject(str(tmp_path / 'bare.py'))
     with pytest.raises(FileNotFoundError, match=r'not\.pth'):
         find_subject(config, str(tmp_path / 'not.pth'))
     config, _ = plain(tmp_path, test_dataloader=None, test_evaluator=None, test_cfg=None, val_dataloader=None,
                       val_evaluator=None, val_cfg=None)
-    with pytest.raises(ConfigError, match=r'no test_dataloader.*Take --split train'):
+    with pytest.raises(ConfigError, match=r'no test_dataloader.*Use --split train'):
         find_subject(config, weights)
 
 
-def test_mixed_labels_are_refused_with_their_place(tmp_path, monkeypatch):
-    config, weights = plain(tmp_path)
-    subject = find_subject(config, weights)
-    whole = type(subject.dataset).__getitem__
+# Labels, on data sets that are built, without a teacher
 
-    def mixed(self, key):
-        data = whole(self, key)
-        if key.index == 3:
-            data['data_samples'].set_gt_label([3, 4])
-        return data
-    monkeypatch.setattr(type(subject.dataset), '__getitem__', mixed)
-    with pytest.raises(RunError, match='images from 0 on: a sample has another target than one class'):
-        list(subject.batches())
+
+def digits(n=40, **settings):
+    return Digits(num_samples=n, pipeline=PACK, **settings)
+
+
+def check(dataset, n=4):
+    check_labels(KeyedDataset(dataset), [SampleKey(0, 0, place) for place in range(n)])
+
+
+def test_hidden_labels_are_rejected_with_their_number_and_labelled_images_accepted():
+    check(digits())
+    check(FewLabels(digits(), num_labels=10, rest=False))
+    with pytest.raises(ConfigError, match='images of FewLabels: 30 of 40 labels are hidden'):
+        check(FewLabels(digits(), num_labels=10), 40)
+    with pytest.raises(ConfigError, match='images of PartialLabels: 4 of 4 labels are hidden'):
+        check(PartialLabels(digits()))
+
+
+def test_probabilities_and_several_classes_are_rejected_with_what_to_do():
+    with pytest.raises(ConfigError, match=r'Companions gives probabilities .*Use another split, or .*'
+                                          r'configs/baselines/resnet18-w16_digits\.py CHECKPOINT'):
+        check(Companions(digits()))
+    whole = digits()
+    whole.get_data_info = lambda index: {**Digits.get_data_info(whole, index), 'gt_label': [1, 2]}
+    with pytest.raises(ConfigError, match='Digits gives probabilities or several classes'):
+        check(whole)
+
+
+# Data loaders
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    return run_cfg(tmp_path / 'run', digits_classifier(8))
+
+
+def test_the_test_images_are_those_of_the_validation_where_there_are_no_others(cfg):
+    cfg.val_dataloader.batch_size = 7
+    assert find_loader(cfg, 'test').batch_size == 20
+    cfg.test_dataloader = None
+    assert find_loader(cfg, 'test').batch_size == 7
+    assert find_loader(cfg, 'train').dataset.split == 'train'
+
+
+@pytest.mark.parametrize('value', ['abc', True, -1])
+def test_a_batch_size_or_number_of_workers_out_of_range_is_rejected(cfg, value):
+    cfg.test_dataloader.batch_size = value
+    with pytest.raises(ConfigError, match=rf'test_dataloader\.batch_size={value!r}, expected an integer of 1'):
+        find_loader(cfg, 'test')
+    cfg.train_dataloader.num_workers = value
+    with pytest.raises(ConfigError, match=rf'train_dataloader\.num_workers={value!r}, expected an integer of 0'):
+        find_loader(cfg, 'train')
+
+
+@pytest.mark.parametrize(('without', 'split', 'other'), [(NO_TEST, 'test', 'train'), (NO_TRAIN, 'train', 'test')])
+def test_another_split_is_suggested_only_where_it_is_there(cfg, without, split, other):
+    cfg.update(without)
+    with pytest.raises(ConfigError, match=f'no {split}_dataloader with a dataset.*Use --split {other}, or add one'):
+        find_loader(cfg, split)
+    cfg.update({**NO_TEST, **NO_TRAIN})
+    with pytest.raises(ConfigError, match=r'no images\. Add one\.$'):
+        find_loader(cfg, split)
+
+
+def folders(tmp_path, cfg, split, make):
+    root = tmp_path / split
+    if make:
+        for name in 'ab':
+            (root / name).mkdir(parents=True)
+            Image.new('RGB', (8, 8)).save(root / name / '0.png')
+    cfg[f'{split}_dataloader'].dataset = dict(type='CustomDataset', data_root=str(root))
+
+
+def test_only_the_files_of_the_one_split_are_needed(tmp_path):
+    cfg = run_cfg(tmp_path / 'run', classifier(num_classes=2))
+    for split in ('train', 'val', 'test'):
+        folders(tmp_path, cfg, split, make=split == 'test')
+    assert find_loader(cfg, 'test').dataset.data_root == str(tmp_path / 'test')
+    with pytest.raises(ConfigError, match=r'train_dataloader: .*train does not exist'):
+        find_loader(cfg, 'train')
+    cfg.test_dataloader = None
+    with pytest.raises(ConfigError, match=r'val_dataloader: .*val does not exist'):
+        find_loader(cfg, 'test')
+
+
+@pytest.mark.parametrize('cfg', [{**DIGITS, 'indices': []},
+                                 dict(type='wsld_plugin.KeyedDataset', dataset={**DIGITS, 'indices': []})])
+def test_a_data_set_without_images_is_rejected(cfg):
+    with pytest.raises(ConfigError, match=f"data set {cfg['type']} has no images: check its indices"):
+        build_dataset(Config(cfg)._cfg_dict)
+
+
+@DATASETS.register_module(force=True)
+class Broken:
+    def __init__(self):
+        raise ValueError('its own')
+
+
+def test_another_error_of_a_data_set_is_not_changed():
+    with pytest.raises(ValueError, match='its own'):
+        build_dataset(dict(type=Broken))
+
+
+def test_a_data_set_has_keys_once():
+    plain, keyed = build_dataset(DIGITS), build_dataset(dict(type='wsld_plugin.KeyedDataset', dataset=DIGITS))
+    assert isinstance(plain, KeyedDataset)
+    assert not isinstance(keyed.dataset, KeyedDataset)
+    assert len(plain) == len(keyed) == 20
+
+
+def test_a_device_that_works_is_returned_and_by_default_the_best_one():
+    assert find_device('cpu') == 'cpu'
+    assert find_device(None) == get_device()
+
+
+@pytest.mark.parametrize('name', ['cudaa', 'meta', f'cuda:{torch.cuda.device_count()}'])
+def test_a_device_that_does_not_exist_is_rejected_with_those_that_do(name):
+    with pytest.raises(ConfigError, match=rf'device={name!r} cannot be used here .*expected one of cpu\b'):
+        find_device(name)

@@ -1,0 +1,164 @@
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from caches import teacher_file
+from factories import digits_classifier, run_cfg
+from soft_label_pages import Page, findings
+
+from wsld_plugin.errors import ConfigError, RunError
+from wsld_plugin.studies.teacher_report.page import check_folder, page, soft_labels_report
+
+REPORT = json.dumps(dict(title='', verdict='', notes=[], settings={}, k=[]))
+
+
+def image(index):
+    return np.full((8, 8), index, np.uint8)
+
+
+def built(found=None, **overrides):
+    given = dict(findings=found or findings(), title='a teacher', verdict='A verdict.', notes=['A note.'],
+                 image=image, settings=dict(config='c.py', batch_size=16))
+    return page(**{**given, **overrides})
+
+
+@pytest.mark.parametrize('c', [2, 100, 1000])
+def test_a_page_of_any_number_of_classes_is_well_formed(c):
+    text = built(findings(n=40, c=c, max_k=min(c, 5)))
+    seen = Page(text)
+    assert (f'The first 100 of {c:,} rows; all are in report.json.' in seen.text()) == (c > 100)
+    assert text.count('<!DOCTYPE html>') == 1
+    assert len(text) < 200_000
+
+
+def test_a_page_requests_nothing():
+    text = built()
+    seen = Page(text)
+    for tag in ('script', 'iframe', 'object', 'embed', 'base'):
+        assert not seen.all(tag)
+    for _, attributes in seen.elements:
+        for name in ('src', 'href', 'srcset', 'action', 'xlink:href'):
+            assert (attributes.get(name) or 'data:').startswith(('data:', '#'))
+    assert set(re.findall(r'https?://[^"\']*', text)) == {'http://www.w3.org/2000/svg', 'http://www.w3.org/1999/xlink'}
+    assert 'url(' not in text.replace('url(#', '')
+
+
+def test_pictures_have_alternative_text():
+    seen = Page(built())
+    assert all(each['alt'] for each in seen.all('img'))
+    assert len(seen.all('img')) == 12
+    assert all(each['role'] == 'img' and each['aria-label'] for each in seen.all('svg'))
+    assert all(each['scope'] == 'col' for each in seen.all('th'))
+    assert seen.all('html') == [dict(lang='en')]
+    assert [tag for tag, _ in seen.elements if tag in ('h1', 'h2')][:2] == ['h1', 'h2']
+
+
+def test_names_are_text_and_never_markup():
+    names = ['<b>&"\'', *(f'c{k}' for k in range(9))]
+    seen = Page(built(findings(names=names), title='<i>', notes=['<u>'], verdict='Δ < 1 & γ',
+                      settings={'config': '<s>'}))
+    assert not any(seen.all(tag) for tag in 'bus')
+    assert '<b>&"\'' in seen.text()
+    assert 'Δ < 1 & γ' in seen.text()
+
+
+def test_the_numbers_are_those_found():
+    found = findings()
+    text = Page(built(found)).text()
+    assert f'{found.calibration.nll:.4f}' in text
+    assert f'{found.calibration.ece:.4f}' in text
+    assert f'{found.biased.unreliability[0]:.3f} (' in text
+    assert 'A verdict.' in text
+    label, wrong, share = found.biased.companions[found.biased.best_k - 1]
+    assert (f'class {wrong} is among the {found.biased.best_k} largest for {share:.1%} of the 6 images of class '
+            f'{label}.') in text
+    right = Page(built(findings(logits=5.0 * torch.eye(10).repeat(6, 1)))).text()
+    assert 'No image has a wrong class among its 1 largest.' in right
+    assert 'accompanies' not in Page(built(findings(n=101, c=101, max_k=3))).text()
+
+
+@pytest.fixture
+def classifier_of_digits(tmp_path):
+    config = tmp_path / 'digits.py'
+    run_cfg(tmp_path / 'run', digits_classifier(8)).dump(config)
+    return str(config), str(teacher_file(tmp_path / 'teacher.pth'))
+
+
+def test_page_and_numbers_agree(classifier_of_digits, tmp_path):
+    folder, findings, sentence, notes = soft_labels_report(*classifier_of_digits, out=str(tmp_path / 'out'),
+                                                            device='cpu')
+    report = json.loads((folder / 'report.json').read_text())
+    seen = Page((folder / 'index.html').read_text())
+    assert (report['verdict'], report['accuracy']) == (sentence, findings.calibration.accuracy)
+    assert all(each in seen.text() for each in (sentence, *notes))
+    assert report['settings']['config'] == classifier_of_digits[0]
+    assert set(report['settings']) >= {'checkpoint', 'split', 'machine', 'versions', 'date', 'largest_k', 'device'}
+    assert sorted(path.name for path in folder.iterdir()) == ['index.html', 'report.json']
+    assert len(report['k']) == 10
+
+
+def test_nothing_is_written_if_something_does_not_fit(classifier_of_digits, tmp_path):
+    with pytest.raises(ConfigError, match='max_k=11'):
+        soft_labels_report(*classifier_of_digits, out=str(tmp_path / 'out'), max_k=11, device='cpu')
+    state = torch.load(classifier_of_digits[1])
+    state['head.fc.weight'][3] = 3e38  # finite, and no logit of it is
+    torch.save(state, tmp_path / 'broken.pth')
+    with pytest.raises(RunError, match='20 of 20 samples have no usable logits'):
+        soft_labels_report(classifier_of_digits[0], str(tmp_path / 'broken.pth'), out=str(tmp_path / 'out'),
+                           device='cpu')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_folder_or_device_that_cannot_be_used_is_rejected_before_anything_is_read(tmp_path):
+    (tmp_path / 'index.html').write_text('mine')
+    for out, message in ((tmp_path, 'nothing is overwritten'), (tmp_path / 'index.html', 'is a file')):
+        with pytest.raises(ConfigError, match=message):
+            soft_labels_report('not there.py', out=str(out))
+    with pytest.raises(ConfigError, match="device='cudaa'"):
+        soft_labels_report('not there.py', out=str(tmp_path / 'new'), device='cudaa')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['index.html']
+
+
+def test_an_earlier_report_is_overwritten(classifier_of_digits, tmp_path):
+    arguments = dict(out=str(tmp_path / 'out'), device='cpu')
+    soft_labels_report(*classifier_of_digits, **arguments)
+    folder, *_ = soft_labels_report(*classifier_of_digits, **arguments, max_samples=12)
+    assert json.loads((folder / 'report.json').read_text())['num_samples'] == 12
+
+
+def files(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_a_new_folder_one_with_other_files_and_an_earlier_report_are_accepted(tmp_path):
+    check_folder(tmp_path / 'new' / 'one')
+    assert files(tmp_path) == {}
+    (tmp_path / 'mine.txt').write_text('mine')
+    check_folder(tmp_path)
+    (tmp_path / 'report.json').write_text(REPORT)
+    check_folder(tmp_path)
+    (tmp_path / 'index.html').write_text('a page')
+    check_folder(tmp_path)
+    assert files(tmp_path) == {'mine.txt': 'mine', 'report.json': REPORT, 'index.html': 'a page'}
+
+
+@pytest.mark.parametrize('numbers', [None, '{"mine": 1}', '[]', '\xff'])
+def test_a_page_without_a_report_is_not_overwritten(tmp_path, numbers):
+    (tmp_path / 'index.html').write_text('mine')
+    if numbers is not None:
+        (tmp_path / 'report.json').write_text(numbers, encoding='latin-1')
+    with pytest.raises(ConfigError, match=r'holds index\.html.* nothing is overwritten.*another folder as --out'):
+        check_folder(tmp_path)
+    assert (tmp_path / 'index.html').read_text() == 'mine'
+
+
+def test_other_numbers_and_a_folder_of_the_name_of_the_page_are_not_overwritten(tmp_path):
+    (tmp_path / 'report.json').write_text('{"coverage": 97}')
+    with pytest.raises(ConfigError, match=r'holds report\.json, and no report'):
+        check_folder(tmp_path)
+    (tmp_path / 'report.json').write_text(REPORT)
+    (tmp_path / 'index.html').mkdir()
+    with pytest.raises(ConfigError, match='nothing is overwritten'):
+        check_folder(tmp_path)

@@ -1,0 +1,335 @@
+"""The subject of a report: the teacher of a config, and the labelled images of one of its splits."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import DATASETS, MODELS, DefaultScope
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+from wsld_plugin.config.check import check_config
+from wsld_plugin.config.data import check_data, check_teacher
+from wsld_plugin.config.load import load_config
+from wsld_plugin.datasets import KeyedDataset, SampleKey
+from wsld_plugin.errors import ConfigError, RunError, check_choice, check_integer
+from wsld_plugin.models.build import build_model
+from wsld_plugin.models.export import is_distillation
+from wsld_plugin.models.student import student_model_cfg
+from wsld_plugin.soft_labels.convert import use_cached_labels
+from wsld_plugin.soft_labels.reader import SoftLabels
+from wsld_plugin.soft_labels.settings import cache_folder, preprocessor_config
+from wsld_plugin.soft_labels.source import LiveTeacher, Source
+
+SPLITS = dict(train=('train_dataloader', ), test=('test_dataloader', 'val_dataloader'))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A teacher and the images that it is measured on.
+
+    Attributes:
+        teacher: its name, for a title.
+        made_from_labels: whether its soft labels are computed from the labels alone.
+        classes: names of the C classes.
+        keys: of the samples.
+        about: settings, for the report.
+        notes: sentences on how it is measured.
+        dataset, source: the images, and the source of their soft labels.
+        rgb: whether images of three channels are RGB; else BGR.
+    """
+
+    teacher: str
+    made_from_labels: bool
+    classes: list[str]
+    keys: list[SampleKey]
+    about: dict[str, Any]
+    notes: list[str]
+    dataset: KeyedDataset
+    source: Source
+    rgb: bool
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+        """Logits (n, C), labels (n,) and indices in the data set, batch after batch.
+
+        Raises:
+            RunError: the label of a sample is hidden, or not one class.
+        """
+        place = 0
+        batches = self.source(self.keys)
+        while True:
+            try:
+                logits, target = next(batches)
+                _check_not_hidden(target)
+            except StopIteration:
+                return
+            except ValueError as error:
+                raise RunError(f'images from {self.keys[place].index} on: {error}') from error
+            yield logits, target, [key.index for key in self.keys[place:place + len(logits)]]
+            place += len(logits)
+
+    def image(self, index: int) -> np.ndarray:
+        """The image of an index of the data set as the teacher saw it: (H, W) or (H, W, 3) uint8, RGB."""
+        image = self.dataset[self.keys[0]._replace(index=index)]['inputs']
+        if image.is_floating_point():  # normalised in the pipeline: only its range is known
+            image = image - image.min()
+            image = image * (255 / image.max().clamp(min=1e-12))
+        array = image.clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        if array.shape[2] != 3:
+            return array[..., 0]
+        return array if self.rgb else array[..., ::-1]
+
+
+class Teacher(NamedTuple):
+    """A teacher, and the preprocessor of its images.
+
+    Attributes:
+        module: maps images and samples to logits (N, C).
+        network: the model behind it.
+        preprocessor, preprocessor_cfg: built, and as a config.
+        about: ``checkpoint``, or ``cache``.
+        seed: of the augmentation.
+    """
+
+    module: nn.Module
+    network: nn.Module
+    preprocessor: nn.Module
+    preprocessor_cfg: Mapping[str, Any]
+    about: dict[str, str]
+    seed: int = 0
+
+
+def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'test', device: Any = 'cpu',
+                 max_samples: int | None = None, options: Mapping[str, Any] | None = None) -> Subject:
+    """Build the teacher of a config, with its weights, and the images of one of its splits.
+
+    Args:
+        config: path of a classifier's config, or of a distillation's, whose teacher is used: a network, an
+            `EnsembleTeacher`, a `VirtualTeacher`, or the network of a `CachedTeacher`; if that names none, the cache
+            itself in its first view, on the training images.
+        checkpoint: file or URL of its weights; a distillation names those of its teacher itself.
+        split: ``'test'``, or ``'train'``: the training images as a student sees them in its first epoch, augmented.
+        device: of the teacher.
+        max_samples: use at most so many images, at equal distances over the split; None: all.
+        options: dotted keys and values that override the config's.
+
+    Raises:
+        ConfigError: a setting, the data or the classes do not fit. CheckpointError, FileNotFoundError: the weights
+            cannot be loaded. All of them before the teacher runs on more than one image.
+    """
+    check_choice('split', split, SPLITS)
+    if max_samples is not None:
+        check_integer('max_samples', max_samples, 1)
+    cfg = load_config(config, options)
+    check_config(cfg)
+    if not isinstance(cfg.get('model'), Mapping):
+        raise ConfigError(f'{config} has no model, and so no teacher: give the config of a classifier, or of a '
+                          'distillation.')
+    loader = find_loader(cfg, split)
+    distilled, teacher_bn = is_distillation(cfg), cfg.model.get('teacher_bn', 'eval')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        dataset = build_dataset(loader['dataset'])
+        teacher = _find_teacher(cfg, config, checkpoint, split, dataset)
+        # at equal distances, since data sets are often sorted by class
+        places = np.linspace(0, len(dataset) - 1, min(max_samples or len(dataset), len(dataset))).round().astype(int)
+        keys = [SampleKey(teacher.seed, 0, index) for index in places.tolist()]
+        check_labels(dataset, keys[:loader['batch_size']])
+        source = Source(dataset, loader, teacher.preprocessor, cast(Any, teacher.module), device)
+        classes = _check_classes(dataset, source, keys[0])
+    if not distilled:
+        _check_trained_on(teacher.about['checkpoint'], classes)
+    made_from_labels = bool(getattr(teacher.network, 'made_from_labels', False))
+    notes = []
+    if not made_from_labels and any(getattr(part, 'made_from_labels', False) for part in teacher.network.modules()):
+        notes.append('A part of this teacher makes its soft labels from the labels: all numbers look better than '
+                     'what it knows about images.')
+    if teacher_bn != 'eval':
+        notes.append(f"The config's teacher_bn={teacher_bn!r} is ignored: here BatchNorm is in eval mode.")
+    if split == 'train':
+        notes.append('These are training images, with the augmentation of a first epoch: if the teacher was trained '
+                     'on them too, it looks better than it is on others.')
+    if len(keys) < len(dataset):
+        notes.append(f'{len(keys):,} of {len(dataset):,} images were measured; {len(dataset) - len(keys):,} were '
+                     'left out (--max-samples).')
+    about = dict(config=config, split=split, **teacher.about, device=str(device), batch_size=loader['batch_size'])
+    backbone = getattr(teacher.network, 'backbone', None)
+    name = type(teacher.network).__name__ + (f' ({type(backbone).__name__})' if backbone is not None else '')
+    return Subject(name, made_from_labels, classes, keys, about, notes, dataset, source,
+                   _is_rgb(dataset, teacher.preprocessor_cfg, keys[0]))
+
+
+def find_device(name: str | None) -> str:
+    """Return a device that works; None: the best one.
+
+    Raises:
+        ConfigError: the device cannot be used.
+    """
+    try:
+        torch.zeros(1, device=name or 'cpu').cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:  # in this order: no such kind, not in this torch
+        why = str(error).split('. ')[0].split('\n')[0]
+        there = ['cpu', *(f'cuda:{place}' for place in range(torch.cuda.device_count()))]
+        raise ConfigError(f'device={name!r} cannot be used here ({why}), expected one of {", ".join(there)}.'
+                          ) from error
+    return name or get_device()
+
+
+def find_loader(cfg: Config, split: str) -> Mapping[str, Any]:
+    """The config of a split's data loader; for ``'test'`` that of the validation if there is no other.
+
+    Raises:
+        ConfigError: there is none, it cannot give batches, or its files do not exist.
+    """
+    found = {each: [name for name in names if isinstance(cfg.get(name), Mapping)
+                    and isinstance(cfg[name].get('dataset'), Mapping)] for each, names in SPLITS.items()}
+    if not found[split]:
+        other = next((each for each, names in found.items() if names), None)
+        raise ConfigError(f'{cfg.filename} has no {split}_dataloader with a dataset, and so no images. '
+                          + (f'Use --split {other}, or add one.' if other else 'Add one.'))
+    name = found[split][0]
+    loader = cfg[name]
+    check_integer(f'{name}.batch_size', loader.get('batch_size'), 1)
+    check_integer(f'{name}.num_workers', loader.get('num_workers', 0), 0)
+    check_data(Config({'model': cfg.model, 'data_preprocessor': cfg.get('data_preprocessor'), name: loader,
+                       name.replace('dataloader', 'cfg'): {}}))
+    return loader
+
+
+def build_dataset(cfg: Mapping[str, Any]) -> KeyedDataset:
+    """Build a data set whose augmentation follows the keys of its samples.
+
+    Raises:
+        ConfigError: it has no images.
+    """
+    try:
+        dataset = DATASETS.build(dict(cfg))
+    except ValueError as error:
+        if 'need at least one array' not in str(error):  # mmengine's, where it packs the list of samples
+            raise
+        dataset = []
+    if not len(dataset):
+        kind = cfg.get('type')
+        raise ConfigError(f'the data set {kind if isinstance(kind, str) else getattr(kind, "__name__", kind)} has no '
+                          'images: check its indices, its num_samples or its list of files.')
+    return dataset if isinstance(dataset, KeyedDataset) else KeyedDataset(dataset)
+
+
+def check_labels(dataset: KeyedDataset, keys: Sequence[SampleKey]) -> None:
+    """Check the first images for labels that soft labels can be measured against.
+
+    Args:
+        dataset: the images.
+        keys: of the images that are checked.
+
+    Raises:
+        ConfigError: targets that are not one class, no labels, or hidden ones.
+    """
+    name, samples = type(dataset.dataset).__name__, [dataset[key]['data_samples'] for key in keys]
+    if any('gt_score' in sample or ('gt_label' in sample and sample.gt_label.numel() != 1) for sample in samples):
+        raise ConfigError(f'the data set {name} gives probabilities or several classes as target, expected one right '
+                          'class. Use another split, or give the checkpoint with a config of the same model and the '
+                          'plain data set, such as configs/baselines/resnet18-w16_digits.py CHECKPOINT for '
+                          'configs/biased/bad-teacher_resnet18-w16_digits.py.')
+    if not all('gt_label' in sample for sample in samples):
+        raise ConfigError(f'the data set {name} has no labels to compare soft labels with. Use a split with labels.')
+    try:
+        _check_not_hidden(torch.cat([sample.gt_label for sample in samples]))
+    except ValueError as error:
+        raise ConfigError(f'images of {name}: {error}') from error
+
+
+def _check_not_hidden(labels: Tensor) -> None:
+    hidden = int((labels < 0).sum())
+    if hidden:
+        raise ValueError(f'{hidden} of {len(labels)} labels are hidden or missing ({int(labels.min())}), expected '
+                         'labelled images: use another split, or FewLabels with rest=False. The candidate sets of '
+                         'PartialLabels are measured without a teacher, by '
+                         'wsld_plugin.datasets.weak.draws.measure.')
+
+
+def _find_teacher(cfg: Config, config: str, checkpoint: str | None, split: str, dataset: KeyedDataset) -> Teacher:
+    """Build and load the teacher; arguments and errors as of `find_subject`."""
+    if is_distillation(cfg):
+        use_cached_labels(cfg)  # teacher, checkpoint and class map in one place
+        settings, seen = cfg.model.teacher, preprocessor_config(cfg)
+        if not settings.get('model'):
+            return _from_cache(cfg, config, checkpoint, split, dataset, seen)
+        if checkpoint is not None and settings.get('checkpoint') is False:
+            raise ConfigError(f'checkpoint {checkpoint!r} was given, but the teacher of this config loads its own '
+                              'weights or has none: leave it out.')
+        if checkpoint is not None:
+            settings.checkpoint = checkpoint
+        model, class_map, weights = settings.model, settings.get('class_map'), settings.get('checkpoint')
+        check_teacher(cfg)
+    else:
+        model = student_model_cfg(cfg.model, cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor'))
+        seen = {key: value for key, value in model['data_preprocessor'].items() if key != 'batch_augments'}
+        model, class_map, weights = {**model, 'data_preprocessor': seen}, None, checkpoint
+    if weights is not False and not isinstance(weights, str):
+        raise ConfigError(f'{config} names no trained weights: give the checkpoint behind it, such as '
+                          'work_dirs/NAME/model_last.pth.')
+    preprocessor = _preprocessor(seen)
+    teacher = LiveTeacher(model, weights, class_map, preprocessor, seen)
+    return Teacher(teacher, teacher.model, preprocessor, seen, dict(checkpoint=weights) if weights else {})
+
+
+def _from_cache(cfg: Config, config: str, checkpoint: str | None, split: str, dataset: KeyedDataset,
+                seen: Mapping[str, Any]) -> Teacher:
+    if checkpoint is not None:
+        raise ConfigError(f'checkpoint {checkpoint!r} was given, but the config names a cache and no network: leave '
+                          'it out.')
+    if split != 'train':
+        raise ConfigError('the config names a cache and no network: only the training images have soft labels. Use '
+                          '--split train.')
+    work_dir = cfg.get('work_dir') or Path('work_dirs') / Path(config).stem
+    labels = SoftLabels(cache_folder(cfg, work_dir))
+    if labels.header.num_samples != len(dataset):
+        raise ConfigError(f'{labels.folder} has soft labels of {labels.header.num_samples:,} images and the training '
+                          f'set has {len(dataset):,}: they belong to another data set.')
+    teacher = build_model(dict(cfg.model.teacher)).eval()
+    cast(Any, teacher).open(labels)
+    return Teacher(teacher, teacher, _preprocessor(seen), seen, dict(cache=str(labels.folder)), labels.header.seed)
+
+
+def _preprocessor(seen: Mapping[str, Any]) -> nn.Module:
+    return MODELS.build({'_scope_': 'mmpretrain', **seen})
+
+
+def _check_classes(dataset: KeyedDataset, source: Source, key: SampleKey) -> list[str]:
+    """The names of the data set's classes, if the teacher has as many; it runs on one image."""
+    try:
+        logits, target = next(source([key]))
+    except ValueError as error:
+        raise ConfigError(f'the first image of {type(dataset.dataset).__name__}: {error}') from error
+    count = logits.shape[1]
+    names = list(map(str, (getattr(dataset, 'metainfo', None) or {}).get('classes') or range(count)))
+    if len(names) != count or int(target) >= count:
+        raise ConfigError(f'the teacher gives {count} classes and the data set has {len(names)}: use the data that '
+                          'it was trained for, or give a distillation config with a class_map.')
+    return names
+
+
+def _check_trained_on(checkpoint: str, classes: list[str]) -> None:
+    """Raise if a checkpoint lists other classes than the data set: a label is an index of that list."""
+    meta = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu').get('meta') or {}
+    trained = list(map(str, (meta.get('dataset_meta') or {}).get('classes') or classes))
+    if trained != classes:
+        place = next((i for i, (a, b) in enumerate(zip(trained, classes, strict=False)) if a != b), len(classes))
+        raise ConfigError(f'{checkpoint} was trained on {len(trained)} other classes, or in another order, than the '
+                          f'{len(classes)} of the data set; they differ from class {place} on '
+                          f'({trained[place:place + 1]} and {classes[place:place + 1]}). Use the data that it was '
+                          'trained on, or give a distillation config with a class_map.')
+
+
+def _is_rgb(dataset: Any, preprocessor: Mapping[str, Any], key: SampleKey) -> bool:
+    """The order of the channels before the preprocessor: files are read as BGR, arrays mostly are RGB."""
+    order = getattr(dataset, 'channel_order', None)
+    if order is not None:
+        return order == 'rgb'
+    return not (preprocessor.get('to_rgb') or 'img_path' in dataset[key]['data_samples'])

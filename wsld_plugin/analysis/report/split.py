@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from wsld_plugin.config.data import check_data
+from wsld_plugin.config.check import check_data
 from wsld_plugin.datasets import KeyedDataset
 from wsld_plugin.errors import ConfigError
 

@@ -9,12 +9,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
-from wsld_plugin.config.data import check_teacher
+from wsld_plugin.config.check import check_teacher
+from wsld_plugin.config.models import build_model, student_model_cfg
 from wsld_plugin.datasets import KeyedDataset
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.models.build import build_model
 from wsld_plugin.models.export import is_distillation
-from wsld_plugin.models.student import student_model_cfg
 from wsld_plugin.soft_labels.convert import use_cached_labels
 from wsld_plugin.soft_labels.reader import SoftLabels
 from wsld_plugin.soft_labels.settings import cache_folder, preprocessor_config

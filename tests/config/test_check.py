@@ -346,20 +346,22 @@ def test_a_missing_argument_of_a_part_of_this_package_is_named(where):
 
 def data(root, **settings):
     inner = dict(type='CustomDataset', data_root=str(root), **settings)
-    return Config(dict(model={}, train_cfg={}, train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=inner))))
+    loader = dict(dataset=dict(type='RepeatDataset', dataset=inner))
+    return Config(dict(model={}, train_cfg={}, train_dataloader=loader))
 
 
 def test_missing_data_are_named_with_the_loader_and_the_nearest_name(tmp_path):
     (tmp_path / 'images/train').mkdir(parents=True)
     (tmp_path / 'images/train.txt').touch()
     root = tmp_path / 'images'
-    for present in (dict(), dict(data_prefix='train'), dict(data_prefix=dict(img_path='train'), ann_file='train.txt')):
-        check_data(data(root, **present))
+    for prefix in ('', 'train', dict(img_path='train')):
+        check_data(data(root, data_prefix=prefix, ann_file=''))
+    check_data(data(root, ann_file='train.txt'))
     for settings, missing, near in ((dict(data_prefix='trian'), 'trian', 'train'),
                                     (dict(data_prefix=dict(img_path='trian')), 'trian', 'train'),
                                     (dict(ann_file='trian.txt'), 'trian.txt', 'train.txt')):
-        with pytest.raises(ConfigError, match=rf"^train_dataloader\.dataset\.dataset needs .*images/{missing} does not "
-                                              rf"exist\. Did you mean '{near}'"):
+        with pytest.raises(ConfigError, match=rf"^train_dataloader\.dataset\.dataset needs .*images/{missing} does "
+                                              rf"not exist\. Did you mean '{near}'"):
             check_data(data(root, **settings))
     with pytest.raises(ConfigError, match=r"/imges does not exist\. Did you mean 'images'"):
         check_data(data(tmp_path / 'imges', data_prefix='train'))
@@ -379,7 +381,7 @@ def test_data_of_unused_loaders_and_remote_data_are_not_checked():
      r'teacher\.members\.1\.checkpoint')])
 def test_a_missing_checkpoint_of_a_teacher_is_named_with_the_nearest_file(tmp_path, model, where):
     (tmp_path / 'resnet34.pth').touch()
-    with pytest.raises(ConfigError, match=rf"^model\.{where}=.*no such file\. Did you mean 'resnet34\.pth'.*docstring"):
+    with pytest.raises(ConfigError, match=rf"^model\.{where}=.*no such file\. Did you mean 'resnet34\.pth'"):
         check_teacher(Config(dict(model=model(str(tmp_path / 'resnet43.pth')))))
     with pytest.raises(ConfigError, match=rf'^model\.{where}=.* is a folder, expected a checkpoint'):
         check_teacher(Config(dict(model=model(str(tmp_path)))))

@@ -53,7 +53,7 @@ class Reader(NamedTuple):
 
 
 def check_config(cfg: Config) -> None:
-    """Raise ConfigError if a config of mmengine's Runner names what does not exist, or sets what nothing reads.
+    """Raise ConfigError, which lists every problem, if a config names what does not exist or sets what nothing reads.
 
     Types are looked up where mmengine looks. Keys are compared with the signature of what is built; where it has
     ``**kwargs``, only a near miss of a known key is an error. Missing arguments are reported for the parts of this
@@ -62,9 +62,6 @@ def check_config(cfg: Config) -> None:
 
     Args:
         cfg: a whole config, as :func:`wsld_plugin.config.load.load_config` returns it.
-
-    Raises:
-        ConfigError: lists every problem with its dotted path, what was given, and the nearest valid name.
     """
     parts = cfg.to_dict()  # with the classes of new-style configs as import paths
     problems = list(dict.fromkeys(_problems(parts, parts.get('default_scope') or 'mmengine')))
@@ -77,12 +74,10 @@ def check_config(cfg: Config) -> None:
 
 
 def check_data(cfg: Config) -> None:
-    """Raise ConfigError unless the data that the loaders in use name exist; the data sets check what is in them.
+    """Raise ConfigError unless the local data that the loaders in use name exist.
 
-    Checked are local ``data_root`` folders and, in them, ``data_prefix`` and ``ann_file``.
-
-    Raises:
-        ConfigError: with the loader, the missing folder or file, and the nearest name beside it.
+    Checked are ``data_root`` and, in it, ``data_prefix`` and ``ann_file``; the data sets check what is inside. The
+    message names the data set, the missing folder or file, and the nearest name beside it.
     """
     for split in ('train', 'val', 'test'):
         loader = cfg.get(f'{split}_dataloader')
@@ -102,18 +97,15 @@ def check_data(cfg: Config) -> None:
 def check_teacher(cfg: Config) -> None:
     """Raise ConfigError if a checkpoint in the model, such as a teacher's, is a local file that does not exist.
 
-    Raises:
-        ConfigError: with the nearest file, and the command that trains the teacher where a config has its name.
+    The message names the nearest file, and the command that trains the teacher if a config has the folder's name.
     """
     for path, part in _dicts(cfg.model, ('model',)):
         for key in ('teacher_ckpt', 'checkpoint'):
-            file = part.get(key)
-            if not isinstance(file, str) or '://' in file or Path(file).expanduser().is_file():
-                continue
-            what = f'{_dotted(path, key)}={file!r}'
-            if Path(file).expanduser().is_dir():
-                raise ConfigError(f'{what} is a folder, expected a checkpoint. Name a file in it.')
-            raise ConfigError(f'{what}: no such file.{_beside(Path(file).expanduser())} {_source(cfg, Path(file))}')
+            file = Path(name).expanduser() if isinstance(name := part.get(key), str) and '://' not in name else None
+            if file is not None and not file.is_file():
+                why = (' is a folder, expected a checkpoint. Name a file in it.' if file.is_dir() else
+                       f': no such file.{_beside(file)} {_source(cfg, file)}')
+                raise ConfigError(f'{_dotted(path, key)}={name!r}{why}')
 
 
 def _check_exists(path: Path, where: KeyPath) -> None:
@@ -201,9 +193,9 @@ def _reader_of(name: str, found: list[Found], parent: str) -> Reader:
     """The reader of a dict from which any of ``found`` may be built."""
     keys, others, required = set(_REMOVED_UNDER.get(parent, ())), False, frozenset[str]()
     for kind, target in found:
-        accepted = accepted_keywords(target)
-        keys |= accepted.names | _REMOVED.get(kind, set())
-        others |= accepted.others
+        names, more = accepted_keywords(target)
+        keys |= names | _REMOVED.get(kind, set())
+        others |= more
         if kind in _BUILT_ALONE and str(getattr(target, '__module__', '')).startswith('wsld_plugin.'):
             required |= required_keywords(target)
     return Reader(name, frozenset(keys), others, required)

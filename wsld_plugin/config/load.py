@@ -153,7 +153,7 @@ def _merge(cfg: Config, options: Mapping[str, Any], path: str | Path) -> None:
 
 
 def _resolved(value: Any, where: str, named: dict[str, Config]) -> Any:
-    """Replace each dict with ``cfg_path`` in plain dicts and lists; ``named`` keeps the configs that were read."""
+    """Copy plain dicts and lists with each ``cfg_path`` replaced; ``named`` keeps the configs that were read."""
     if isinstance(value, dict):
         if isinstance(value.get('cfg_path'), str):
             value = _merged_model(value, where, named)

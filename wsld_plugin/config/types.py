@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -82,14 +82,9 @@ def runner_keys() -> frozenset[str]:
 
 
 def find_type(name: str, scope: str, suffix: str = '') -> list[Found]:
-    """Everything that mmengine may build for ``type=name`` under the default scope ``scope``.
+    """Everything that mmengine may build for ``type=name`` under the default scope ``scope``, from any registry.
 
-    The registry depends on who builds the dict, so all are searched.
-
-    Args:
-        name: of the type.
-        scope: default scope.
-        suffix: appended to the name by the builder: MMRazor's recorders are written without ``Recorder``.
+    ``suffix`` is what the builder appends to the name: MMRazor's recorders are written without ``Recorder``.
     """
     found = ((registry.root.name, _get(registry, name + suffix)) for registry in _registries(scope))
     return [Found(kind, target) for kind, target in found if callable(target)]
@@ -101,7 +96,7 @@ def unknown_type(name: str, scope: str, suffix: str = '') -> str:
     if not rest:
         return _unknown_name(name, scope, suffix)
     if '.' not in rest and prefix in _scopes():
-        guess = nearest(rest, _without(suffix, _names(prefix)))
+        guess = nearest(rest, _names(_children(prefix), suffix))
         return f'is not registered in the scope {prefix!r}.' + _guess(guess and f'{prefix}.{guess}')
     if prefix.isidentifier() and '.' not in rest and find_spec(prefix) is None:
         guess = RENAMED.get(prefix) or nearest(prefix, _scopes())
@@ -129,58 +124,49 @@ def _unknown_name(name: str, scope: str, suffix: str) -> str:
     if why:
         return f'is looked up in the scope {scope!r}, but {why}'
     missing = f'is not registered in the scope {scope!r}.'
-    elsewhere = [other for other in _scopes() if name + suffix in _names(other)]
+    elsewhere = [other for other in _scopes() if name in _names(_children(other), suffix)]
     if elsewhere:
         return f'{missing} It is registered in {elsewhere[0]!r}: write {elsewhere[0] + "." + name!r}.'
-    known = {each: f'wsld_plugin.{each}' for each in _names('wsld_plugin')}
-    known.update({each: each for each in _without(suffix, _names(scope, inherited=True))})
+    known = {each: f'wsld_plugin.{each}' for each in _names(_children('wsld_plugin'), suffix)}
+    here = [node for registry in _registries(scope) for node in (registry, registry.root)]
+    known.update({each: each for each in _names(here, suffix)})
     guess = nearest(name, known)
-    return f'{missing} ' + (f'Did you mean {known[guess]!r}?' if guess else
-                            "If it is your own, list its module in custom_imports=dict(imports=['…']).")
+    return missing + (_guess(known[guess]) if guess else
+                      " If it is your own, list its module in custom_imports=dict(imports=['…']).")
 
 
 def _get(registry: Registry, name: str) -> Any:
-    """The entry ``name`` of a registry or of its parents; None where there is none."""
+    """The entry ``name`` of a registry or of its root; None where there is none."""
     registry.import_from_location()
     if '.' not in name:  # for these mmengine would also import a module of that name
-        return next((node.module_dict[name] for node in _ancestry(registry) if name in node.module_dict), None)
-    if not name.partition('.')[0].isidentifier():
-        return None
+        return registry.module_dict.get(name) or registry.root.module_dict.get(name)
     try:
-        return registry.get(name)
+        return registry.get(name) if name.partition('.')[0].isidentifier() else None
     except RuntimeError:  # raised for a dotted name that cannot be imported
         return None
 
 
 def _registries(scope: str) -> list[Registry]:
-    """Where mmengine starts to search under ``scope``: the scope's own registry, else mmengine's."""
+    """Where mmengine starts to search under ``scope``: the scope's own registries, else its own."""
     own = _children(scope)
     covered = {registry.root for registry in own}
-    return own + [root for root in _roots() if root not in covered]
+    return own + [root for root in _roots(mmengine.registry) if root not in covered]
 
 
 def _children(scope: str) -> list[Registry]:
-    module = _registry_module(scope)
-    roots = _roots() + [value for value in vars(module).values()
-                        if isinstance(value, Registry) and value.parent is None] if module else _roots()
-    return [node for root in dict.fromkeys(roots) for node in _tree(root) if node.scope == scope]
+    roots = dict.fromkeys([*_roots(mmengine.registry), *_roots(_registry_module(scope))])
+    return [node for root in roots for node in _tree(root) if node.scope == scope]
+
+
+def _roots(module: ModuleType | None) -> list[Registry]:
+    return [value for value in vars(module).values()
+            if isinstance(value, Registry) and value.parent is None] if module else []
 
 
 def _tree(registry: Registry) -> Iterator[Registry]:
     yield registry
     for child in registry.children.values():
         yield from _tree(child)
-
-
-def _ancestry(registry: Registry) -> Iterator[Registry]:
-    node: Registry | None = registry
-    while node is not None:
-        yield node
-        node = node.parent
-
-
-def _roots() -> list[Registry]:
-    return [value for value in vars(mmengine.registry).values() if isinstance(value, Registry)]
 
 
 @cache
@@ -194,17 +180,12 @@ def _registry_module(scope: str) -> ModuleType | None:
 def _scopes() -> list[str]:
     """Scopes of installed packages and of registries."""
     installed = [name for name in MODULE2PACKAGE if find_spec(name)]
-    return list(dict.fromkeys(installed + [node.scope for root in _roots() for node in _tree(root)]))
+    return list(dict.fromkeys(installed + [node.scope for root in _roots(mmengine.registry) for node in _tree(root)]))
 
 
-def _names(scope: str, inherited: bool = False) -> set[str]:
-    nodes = [node for registry in _registries(scope) for node in _ancestry(registry)] if inherited \
-        else _children(scope)
-    return {name for node in nodes for name in node.module_dict}
-
-
-def _without(suffix: str, names: set[str]) -> set[str]:
-    return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
+def _names(nodes: Iterable[Registry], suffix: str = '') -> set[str]:
+    """The names in registries as they are written where the builder appends ``suffix``."""
+    return {name.removesuffix(suffix) for node in nodes for name in node.module_dict if name.endswith(suffix)}
 
 
 def _nearest_import(name: str) -> str | None:

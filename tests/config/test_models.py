@@ -5,7 +5,7 @@ from pathlib import Path
 import mmpretrain
 import pytest
 import torch
-from factories import BGR, RGB, classifier
+from factories import BGR, RGB, classifier, distiller
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
@@ -202,3 +202,12 @@ def test_mixing_in_the_students_config_is_kept_unless_the_training_config_sets_i
     student = classifier(train_cfg=MIXUP)
     assert student_model_cfg(student, RGB)['data_preprocessor']['batch_augments'] == MIXUP
     assert student_model_cfg(student, dict(RGB, batch_augments=None))['data_preprocessor']['batch_augments'] is None
+
+
+def test_mmrazors_own_algorithm_is_built_from_named_models_with_their_overrides():
+    model = build_model(dict(
+        type='mmrazor.SingleTeacherDistill', teacher_ckpt=None, distiller=distiller(),
+        data_preprocessor=dict(RGB, type='mmpretrain.ClsDataPreprocessor'),
+        architecture=dict(cfg_path=RESNET, pretrained=False, head=dict(num_classes=7)),
+        teacher=dict(cfg_path=RESNET, pretrained=False, head=dict(num_classes=7), backbone=dict(depth=34))))
+    assert (model.student.head.num_classes, model.teacher.backbone.depth) == (7, 34)

@@ -27,11 +27,12 @@ def check(tmp_path, model=None, **wrappers):
 def test_hidden_labels_cannot_be_measured_on(tmp_path, split, weak):
     nested = dict(type='ConcatDataset', datasets=[dict(weak, dataset=dict(
         type='wsld_plugin.Digits', split='test', num_samples=20, pipeline=[dict(type='mmpretrain.PackInputs')]))])
-    built = run_cfg(tmp_path, digits_classifier())
-    built[f'{split}_dataloader'].dataset = nested
+    cfg = run_cfg(tmp_path, digits_classifier())
+    cfg[f'{split}_dataloader'].dataset = nested
+    built = RUNNERS.build(cfg)
     with pytest.raises(ConfigError, match=f'^{split}_dataloader: {weak["type"][12:]} hides labels.*labelled images'):
-        check_splits(RUNNERS.build(built), split)
-    check_splits(RUNNERS.build(built), 'train')
+        check_splits(built, split)
+    check_splits(built, 'train')
 
 
 def test_other_weak_labels_can_be_measured_on(tmp_path):

@@ -83,15 +83,18 @@ def check_data(cfg: Config) -> None:
         loader = cfg.get(f'{split}_dataloader')
         if loader is None or cfg.get(f'{split}_cfg') is None:
             continue
-        for path, dataset in _dicts(loader, (f'{split}_dataloader',)):
-            root = dataset.get('data_root')
+        for where, dataset, _ in _dicts(loader, (f'{split}_dataloader',)):
+            root, prefix = dataset.get('data_root'), dataset.get('data_prefix')
             if not isinstance(root, str) or not root or '://' in root:
                 continue
-            prefix = dataset.get('data_prefix')
             inside = prefix.values() if isinstance(prefix, Mapping) else [prefix]
             for name in ('', *inside, dataset.get('ann_file')):
-                if isinstance(name, str):
-                    _check_exists(Path(root).expanduser() / name, path)
+                path = Path(root).expanduser() / (name or '')
+                missing = next((each for each in (*reversed(path.parents), path) if not each.exists()), None)
+                if missing is not None:
+                    raise ConfigError(f'{_dotted(where)} needs {path}, but {missing} does not exist.'
+                                      f'{_beside(missing)} Set {_dotted(where, "data_root")} to the folder of the data; docs/data.md '
+                                      'describes how to get them.')
 
 
 def check_teacher(cfg: Config) -> None:
@@ -99,21 +102,13 @@ def check_teacher(cfg: Config) -> None:
 
     The message names the nearest file, and the command that trains the teacher if a config has the folder's name.
     """
-    for path, part in _dicts(cfg.model, ('model',)):
+    for path, part, _ in _dicts(cfg.model, ('model',)):
         for key in ('teacher_ckpt', 'checkpoint'):
             file = Path(name).expanduser() if isinstance(name := part.get(key), str) and '://' not in name else None
             if file is not None and not file.is_file():
                 why = (' is a folder, expected a checkpoint. Name a file in it.' if file.is_dir() else
                        f': no such file.{_beside(file)} {_source(cfg, file)}')
                 raise ConfigError(f'{_dotted(path, key)}={name!r}{why}')
-
-
-def _check_exists(path: Path, where: KeyPath) -> None:
-    missing = next((each for each in (*reversed(path.parents), path) if not each.exists()), None)
-    if missing is not None:
-        raise ConfigError(f'{_dotted(where)} needs {path}, but {missing} does not exist.{_beside(missing)} Set '
-                          f'{_dotted(where, "data_root")} to the folder of the data; docs/data.md describes how to '
-                          'get them.')
 
 
 def _beside(path: Path) -> str:
@@ -135,26 +130,15 @@ def _problems(parts: Mapping[str, Any], scope: str) -> Iterator[str]:
         return
     read = {key: value for key, value in parts.items() if key in runner_keys()}
     for key, value in read.items():
-        yield from _walk(value, scope, (key,))
+        for path, part, here in _dicts(value, (key,), scope):
+            yield from _problems_of(part, here, path)
     wrapper = parts.get('optim_wrapper')
     constructor = wrapper.get('constructor') if isinstance(wrapper, Mapping) else None
-    for path, name in (('runner_type', parts.get('runner_type')), ('optim_wrapper.constructor', constructor)):
+    for where, name in (('runner_type', parts.get('runner_type')), ('optim_wrapper.constructor', constructor)):
         if isinstance(name, str) and not find_type(name, scope):
-            yield f'{path}={name!r} {unknown_type(name, scope)}'
+            yield f'{where}={name!r} {unknown_type(name, scope)}'
     yield from _misnamed(parts, read)
     yield from _never_begun(parts)
-
-
-def _walk(value: Any, scope: str, path: KeyPath) -> Iterator[str]:
-    """The problems in a part of a config, from outside inwards; ``_scope_`` in a dict is the scope inside it."""
-    if isinstance(value, Mapping):
-        scope = value.get('_scope_') or scope
-        yield from _problems_of(value, scope, path)
-        for key, item in value.items():
-            yield from _walk(item, scope, (*path, str(key)))
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _walk(item, scope, (*path, str(index)))
 
 
 def _problems_of(cfg: Mapping[str, Any], scope: str, path: KeyPath) -> Iterator[str]:
@@ -227,7 +211,7 @@ def _misnamed(parts: Mapping[str, Any], read: Mapping[str, Any]) -> Iterator[str
     for key, value in parts.items():
         guess = None if key in read or callable(value) else _near_miss(key, runner_keys())
         used = bool(value) and isinstance(value, (Mapping, list, tuple)) and any(
-            item == value for _, each in _dicts(read, ()) for item in (each, *each.values()))
+            item == value for _, each, _ in _dicts(read, ()) for item in (each, *each.values()))
         if guess and not used:
             yield f'{key}: no part of a run reads this key, and nothing uses its value. Did you mean {guess!r}?'
     for key in parts.get('default_hooks') or {}:
@@ -260,14 +244,15 @@ def _near_miss(key: str, known: frozenset[str] | set[str]) -> str | None:
     return next(iter(swapped or get_close_matches(key, near, n=1, cutoff=0.85)), None)
 
 
-def _dicts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """Every dict in a part of a config with its path, from outside inwards."""
+def _dicts(value: Any, path: KeyPath, scope: str = '') -> Iterator[tuple[KeyPath, Mapping[str, Any], str]]:
+    """Every dict in a part of a config with its path and scope, from outside inwards; ``_scope_`` sets the scope."""
     if isinstance(value, Mapping):
-        yield path, value
+        scope = value.get('_scope_') or scope
+        yield path, value, scope
     elif isinstance(value, (list, tuple)):
         value = dict(enumerate(value))
     for key, item in value.items() if isinstance(value, Mapping) else ():
-        yield from _dicts(item, (*path, str(key)))
+        yield from _dicts(item, (*path, str(key)), scope)
 
 
 def _dotted(path: KeyPath, *more: str) -> str:

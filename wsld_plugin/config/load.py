@@ -19,7 +19,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import MODULE2PACKAGE
 
-from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.errors import ConfigError, did_you_mean, nearest
 
 from .types import RENAMED, runner_keys
 
@@ -111,20 +111,17 @@ def find_config(name: str | Path, relative_to: str | Path = '.') -> Path:
         ConfigError: no such package or file; the message names the nearest file that exists.
     """
     name = str(name)
-    if '::' in name:
-        package, _, inside = name.partition('::')
-        root, prefix = _shipped_configs(package, name), f'{package}::'
-        path = root / inside
-    else:
-        root, prefix = Path(relative_to), ''
-        path = root / Path(name).expanduser()
+    package, shipped, inside = name.partition('::')
+    prefix = package + shipped if shipped else ''
+    root = _shipped_configs(package, name) if shipped else Path(relative_to)
+    path = root / (inside if shipped else Path(name).expanduser())
     if path.is_file():
         return path
     what = 'is a folder, not a config file' if path.is_dir() else 'does not exist'
-    shipped = _shipped_configs('mmpretrain', 'mmpretrain')
-    same = next((each for each in sorted(shipped.rglob('*.py')) if each.stem == path.stem), None)
+    zoo = _shipped_configs('mmpretrain', 'mmpretrain')
+    same = next((each for each in sorted(zoo.rglob('*.py')) if each.stem == path.stem), None)
     if same is not None and not prefix:
-        wanted = f'mmpretrain::{same.relative_to(shipped).as_posix()}'
+        wanted = f'mmpretrain::{same.relative_to(zoo).as_posix()}'
         raise ConfigError(f'{name} {what}. mmpretrain has a config of that name: write {wanted!r}.')
     found = _nearest_file(path)
     if found is None:
@@ -239,22 +236,18 @@ def _line_in_config(error: BaseException) -> str:
 
 
 def _nearest_file(path: Path) -> Path | None:
-    """The config most like ``path`` in place and name, below the deepest of its folders that exists."""
+    """The config with the nearest name below the deepest folder of ``path`` that exists."""
     path = Path(os.path.abspath(path))
     folder = next(parent for parent in path.parents if parent.is_dir())
     if folder == folder.parent:  # none of its folders exists
         return None
-    wanted = path.relative_to(folder).as_posix()
-
-    def likeness(candidate: Path) -> float:
-        place = SequenceMatcher(None, wanted, candidate.relative_to(folder).as_posix()).ratio()
-        return max(place, SequenceMatcher(None, path.stem, candidate.stem).ratio()) + 0.01 * place
-
     # deep enough for two forgotten folders; deeper, a path outside any project would search the disk
-    found = [each for depth in range(wanted.count('/') + 3) for each in sorted(folder.glob('*/' * depth + '*.py'))
+    levels = len(path.relative_to(folder).parts) + 2
+    found = [each for depth in range(levels) for each in sorted(folder.glob('*/' * depth + '*.py'))
              if not any(part.startswith(('.', '__')) for part in each.relative_to(folder).parts)]
-    best = max(found, key=likeness, default=None)
-    return best if best is not None and likeness(best) >= 0.6 else None
+    stem = nearest(path.stem, {each.stem for each in found})
+    return max((each for each in found if each.stem == stem), default=None,
+               key=lambda each: SequenceMatcher(None, str(path), str(each)).ratio())
 
 
 def _shipped_configs(package: str, name: str) -> Path:
@@ -263,13 +256,12 @@ def _shipped_configs(package: str, name: str) -> Path:
         raise ConfigError(f"{name}: expected 'package::path/in/its/configs.py'.")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        if package in RENAMED:
-            hint = f" Its configs are part of {RENAMED[package]} now: write '{RENAMED[package]}::…'."
-        else:
-            hint = did_you_mean(package, filter(find_spec, MODULE2PACKAGE)) or ' Install it, or name a local file.'
+        new = RENAMED.get(package)
+        hint = (f" Its configs are part of {new} now: write '{new}::…'." if new else
+                did_you_mean(package, filter(find_spec, MODULE2PACKAGE)) or ' Install it, or name a local file.')
         raise ConfigError(f'{name}: the package {package!r} is not installed.{hint}')
     home = Path(next(iter(spec.submodule_search_locations)))
-    for folder in (home / '.mim' / 'configs', home.parent / 'configs'):
-        if folder.is_dir():
-            return folder
-    raise ConfigError(f'{name}: the package {package!r} is installed without its configs.')
+    found = next((each for each in (home / '.mim/configs', home.parent / 'configs') if each.is_dir()), None)
+    if found is None:
+        raise ConfigError(f'{name}: the package {package!r} is installed without its configs.')
+    return found

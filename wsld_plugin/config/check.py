@@ -93,8 +93,8 @@ def check_data(cfg: Config) -> None:
                 missing = next((each for each in (*reversed(path.parents), path) if not each.exists()), None)
                 if missing is not None:
                     raise ConfigError(f'{_dotted(where)} needs {path}, but {missing} does not exist.'
-                                      f'{_beside(missing)} Set {_dotted(where, "data_root")} to the folder of the data; docs/data.md '
-                                      'describes how to get them.')
+                                      f'{_beside(missing)} Set {_dotted(where, "data_root")} to the folder of the '
+                                      'data; docs/data.md describes how to get them.')
 
 
 def check_teacher(cfg: Config) -> None:

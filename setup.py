@@ -20,7 +20,8 @@ setup(
     license_files=['LICENSE'],
     packages=find_packages(include=['wsld_plugin', 'wsld_plugin.*']),
     python_requires='>=3.10',
-    install_requires=['torch>=2.6', 'torchvision', 'numpy>=1.24', 'pillow', 'scipy', 'scikit-learn', 'matplotlib'],
+    install_requires=['torch>=2.6', 'torchvision', 'numpy>=1.24', 'pillow', 'scipy', 'scikit-learn', 'matplotlib',
+                      'safetensors'],
     extras_require={
         'openmmlab': ['mmengine>=0.10.7', 'mmcv-lite>=2.0.0,<=2.1.0', 'mmpretrain>=1.2.0', *SHARED],
         'onedl': ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmpretrain>=1.3.6', *SHARED],

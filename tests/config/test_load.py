@@ -1,12 +1,19 @@
 import re
+from collections import Counter
 from pathlib import Path
 
 import mmpretrain
 import pytest
 from mmengine.config import Config
+from mmengine.registry import RUNNERS
 
+from wsld_plugin.config import load
+from wsld_plugin.config.check import check_config
 from wsld_plugin.config.load import load_config
+from wsld_plugin.engine.training import training_config
 from wsld_plugin.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 SHIPPED = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
 RESNET = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
@@ -44,7 +51,7 @@ def config(folder, text, name='mine.py'):
     return path
 
 
-def refusal(path, options=None):
+def rejected(path, options=None):
     with pytest.raises(ConfigError) as caught:
         load_config(path, options)
     return str(caught.value)
@@ -56,30 +63,29 @@ def test_without_options_the_config_is_mmengines_own():
 
 @pytest.mark.parametrize(('given', 'nearest'), [
     ('configs/wsld/wsld_resnet34_resnet18_8xb23_in1k.py', WSLD),
-    ('configs/wsld/wsld_resnet34_resnet18_8xb32_in1k', WSLD),
-    ('configs/wsdl/wsld_resnet34_resnet18_8xb32_in1k.py', WSLD),
+    ('configs/wsdl/wsld_resnet34_resnet18_8xb32_in1k', WSLD),
     ('config/kd/kd_resnet34_resnet18_8xb32_in1k.py', KD),
     ('kd_resnet34_resnet18_8xb32_in1k.py', KD),
     ('configs/digits.py', 'configs/_base_/schedules/digits.py'),
     ('mmpretrain::resnet/resnet-18_8xb32_in1k.py', RESNET),
     ('mmpretrain::resent/resnet18_8xb32_in1k.py', RESNET),
 ])
-def test_a_misspelt_path_is_refused_with_the_nearest(project, given, nearest):
-    assert refusal(given) == f'{given} does not exist. Did you mean {nearest!r}?'
+def test_a_misspelt_path_is_rejected_with_the_nearest(project, given, nearest):
+    assert rejected(given) == f'{given} does not exist. Did you mean {nearest!r}?'
 
 
 def test_an_absolute_path_is_corrected_absolutely(project):
     wanted = project / KD
-    assert repr(str(wanted)) in refusal(str(wanted).replace('/kd/', '/dk/'))
+    assert repr(str(wanted)) in rejected(str(wanted).replace('/kd/', '/dk/'))
 
 
 @pytest.mark.parametrize('given', ['configs/zzz.py', '/no/such/place.py', 'notes.txt/below.py'])
-def test_where_nothing_is_near_nothing_is_guessed(project, given):
-    assert refusal(given).startswith(f'{given} does not exist, and no config near it')
+def test_without_a_similar_name_nothing_is_suggested(project, given):
+    assert rejected(given).startswith(f'{given} does not exist, and no config near it')
 
 
-def test_a_folder_is_no_config(project):
-    assert 'is a folder' in refusal('configs/wsld')
+def test_a_folder_is_not_a_config(project):
+    assert 'is a folder' in rejected('configs/wsld')
 
 
 @pytest.mark.parametrize(('base', 'nearest'), [
@@ -88,66 +94,60 @@ def test_a_folder_is_no_config(project):
      'mmpretrain::_base_/schedules/imagenet_bs256.py'),
     ("_base_ = ['./_base_/schedule/digits.py']", '_base_/schedules/digits.py'),
 ])
-def test_a_missing_base_names_who_asks_and_the_nearest(project, base, nearest):
+def test_a_missing_base_names_file_line_and_the_nearest(project, base, nearest):
     path = config(project / 'configs', f'\n{base}\n')
-    message = refusal(path)
+    message = rejected(path)
     assert message.startswith(f'{path}, line 2: the base ')
     assert message.endswith(f'Did you mean {nearest!r}?')
 
 
 @pytest.mark.parametrize(('given', 'order'), [('epoch_9.pth', True), ('notes.txt', False), ('configs/none', False)])
-def test_a_file_that_is_no_config_is_refused_and_a_checkpoint_told_its_place(project, given, order):
+def test_a_file_that_is_not_a_config_is_rejected_and_a_checkpoint_is_recognised(project, given, order):
     (project / given).write_bytes(b'\x80')
-    message = refusal(given)
-    assert message.startswith(f'{given} is no config: a Python file is expected')
+    message = rejected(given)
+    assert message.startswith(f'{given} is not a config: expected a Python file')
     assert ('the config comes first, then the checkpoint' in message) == order
 
 
 def test_a_missing_base_of_a_base_names_the_base(project):
     lower = config(project, "_base_ = 'nowhere_at_all.py'\n", 'lower.py')
-    assert refusal(config(project, "_base_ = 'lower.py'\n")).startswith(f'{lower}, line 1: ')
+    assert rejected(config(project, "_base_ = 'lower.py'\n")).startswith(f'{lower}, line 1: ')
 
 
 def test_a_missing_base_of_a_new_style_config_is_named(project):
     path = config(project / 'configs/kd', 'from mmengine.config import read_base\n'
                                           'with read_base():\n    from .._base_.schedules.digts import *\n')
-    assert re.search(r'line 3: the base .*digts.py does not exist.*digits.py', refusal(path))
+    assert re.search(r'line 3: the base .*digts.py does not exist.*digits.py', rejected(path))
 
 
-def test_a_circle_of_bases_is_refused(project):
+def test_a_circle_of_bases_is_rejected(project):
     config(project, "_base_ = 'mine.py'\n", 'other.py')
-    assert 'is its own base' in refusal(config(project, "_base_ = 'other.py'\n"))
+    assert 'is its own base' in rejected(config(project, "_base_ = 'other.py'\n"))
 
 
 def test_an_error_of_syntax_names_file_and_line(project):
     path = config(project, 'a = 1\nb = dict(c=1\n')
-    assert refusal(path).startswith(f'{path}, line 2: ')
+    assert rejected(path).startswith(f'{path}, line 2: ')
 
 
-def test_an_error_while_reading_names_the_file_and_line_that_caused_it(project):
+def test_an_error_in_a_config_names_its_file_and_line(project):
     lower = config(project, 'a = 1\nb = undefined_name\n', 'lower.py')
-    message = refusal(config(project, "_base_ = 'lower.py'\n"))
+    message = rejected(config(project, "_base_ = 'lower.py'\n"))
     assert message == f"{lower}, line 2: NameError: name 'undefined_name' is not defined"
 
 
 def test_a_custom_import_that_fails_is_named(project):
-    assert 'no_such_module_anywhere' in refusal(
+    assert 'no_such_module_anywhere' in rejected(
         config(project, "custom_imports = dict(imports=['no_such_module_anywhere'])\n"))
 
 
 @pytest.mark.parametrize(('option', 'value'), [
     ('train_cfg.max_epochs', 7),
     ('param_scheduler.0.milestones', [5, 6]),
-    ('optim_wrapper.optimizer.lr', .5),
-    ('randomness.seed', 3),
     ('work_dir', 'elsewhere'),                         # new, and read by the Runner
-    ('optim_wrapper.accumulative_counts', 4),          # new, and read by OptimWrapper
-    ('optim_wrapper.clip_grad.max_norm', 2.),
-    ('optim_wrapper.optimizer.momentum', .9),
     ('default_hooks.checkpoint.save_best', 'auto'),
-    ('model.hard_weight', .5),
-    ('model.architecture.head.num_classes', 10),       # new, merged into the named model
-    ('model.architecture.backbone.frozen_stages', 1),
+    ('model.architecture.head.num_classes', 10),       # merged into the named model
+    ('model.teacher.backbone.depth', 50),
 ])
 def test_an_option_is_merged(project, option, value):
     cfg = load_config(config(project, DISTILL), {option: value})
@@ -156,41 +156,97 @@ def test_an_option_is_merged(project, option, value):
     assert cfg == value
 
 
+def test_options_are_not_changed_by_what_happens_to_the_config(project):
+    options = {'train_cfg': dict(by_epoch=True, max_epochs=9)}
+    load_config(config(project, DISTILL), options).train_cfg.max_epochs = 1
+    assert options == {'train_cfg': dict(by_epoch=True, max_epochs=9)}
+
+
 @pytest.mark.parametrize(('option', 'nearest'), [
-    ('train_cfg.max_epoch', 'max_epochs'),
-    ('trian_cfg.max_epochs', 'train_cfg'),
     ('optim_wraper', 'optim_wrapper'),
-    ('optim_wrapper.optimizer.momentun', 'momentum'),
-    ('optim_wrapper.acumulative_counts', 'accumulative_counts'),
-    ('param_scheduler.0.milestone', 'milestones'),
-    ('randomness.sed', 'seed'),
-    ('env_cfg.cudnn_benchmrk', 'cudnn_benchmark'),
-    ('default_hooks.checkpoint.intervall', 'interval'),
+    ('trian_cfg.max_epochs', 'train_cfg'),
+    ('train_cfg.max_epoch', 'max_epochs'),
     ('default_hooks.chekpoint.interval', 'checkpoint'),
-    ('model.hardweight', 'hard_weight'),
     ('model.architecture.haed.num_classes', 'head'),
     ('model.architecture.head.num_clases', 'num_classes'),
     ('model.teacher.backbone.dept', 'depth'),
 ])
-def test_an_option_that_does_not_exist_is_refused_with_the_nearest(project, option, nearest):
-    message = refusal(config(project, DISTILL), {'train_cfg.max_epochs': 3, option: 1})
-    assert option.split('.')[0] in message
-    assert f'Did you mean {nearest!r}?' in message
+def test_an_option_that_nothing_reads_is_rejected_when_the_config_is_checked(project, option, nearest):
+    with pytest.raises(ConfigError) as caught:
+        check_config(load_config(config(project, DISTILL), {'train_cfg.max_epochs': 3, option: 1}))
+    assert option.split('.')[0] in str(caught.value)
+    assert f'Did you mean {nearest!r}?' in str(caught.value)
 
 
-def test_an_option_that_nothing_reads_is_refused(project):
-    assert "'zzz'" in refusal(config(project, DISTILL), {'zzz': 1})
-
-
-def test_a_wholly_new_key_of_a_free_dict_is_meant(project):
-    path = config(project, DISTILL + "env_cfg = dict(dist_cfg=dict(backend='gloo'))\n")
-    assert load_config(path, {'env_cfg.dist_cfg.timeout': 60}).env_cfg.dist_cfg.timeout == 60
+def test_a_new_top_level_option_that_a_run_does_not_read_is_rejected(project):
+    assert "option 'max_epochs'" in rejected(config(project, DISTILL), {'max_epochs': 1})
 
 
 @pytest.mark.parametrize(('option', 'reason'), [
-    ('resume.x', 'resume is False, which has no keys'),
-    ('param_scheduler.5.gamma', 'param_scheduler is a list of 1'),
-    ('param_scheduler.gamma', 'param_scheduler is a list of 1'),
+    ('resume.x', 'resume is a dict in the child config'),
+    ('param_scheduler.5.gamma', 'Index 5 exceeds the length of list'),
+    ('param_scheduler.gamma', 'named by its index'),
 ])
-def test_an_option_below_what_has_no_such_place_is_refused(project, option, reason):
-    assert reason in refusal(config(project, DISTILL), {option: 1})
+def test_an_option_that_cannot_be_merged_is_rejected(project, option, reason):
+    message = rejected(config(project, DISTILL), {option: 1})
+    assert option in message
+    assert reason in message
+
+
+def test_every_named_model_of_a_config_is_resolved(project):
+    lower = config(project, f"model = dict(cfg_path={RESNET!r}, head=dict(num_classes=7))\n", 'lower.py')
+    text = DISTILL + f"""
+model['teacher'] = dict(type='wsld_plugin.EnsembleTeacher', members=[
+    dict(model=dict(cfg_path={str(lower)!r}, head=dict(topk=(1,))), checkpoint=False),
+    dict(model=dict(type='wsld_plugin.CachedTeacher', model=dict(cfg_path={RESNET!r})), checkpoint=False)])
+"""
+    model = load_config(config(project, text)).model
+    first, second = (member.model for member in model.teacher.members)
+    assert (first.type, first.head.num_classes, first.head.topk) == ('ImageClassifier', 7, (1, ))
+    assert second.model.backbone.depth == model.architecture.backbone.depth == 18
+    assert 'cfg_path' not in str(model)
+
+
+def test_the_teacher_can_be_left_out_unread(project):
+    path = config(project, DISTILL.replace('resnet34_8xb32_in1k', 'no_such_config'))
+    assert 'teacher.cfg_path' in rejected(path)
+    cfg = load_config(path, teacher=False)
+    assert 'teacher' not in cfg.model
+    assert cfg.model.architecture.type == 'ImageClassifier'
+
+
+def test_a_dump_is_the_same_config_and_imports_what_the_named_configs_import(project):
+    lower = config(project, "custom_imports = dict(imports='colorsys')\n"
+                            f"model = dict(cfg_path={RESNET!r})\n", 'lower.py')
+    cfg = load_config(config(project, DISTILL.replace(RESNET, str(lower))))
+    assert cfg.custom_imports.imports == ['colorsys']
+    cfg.dump(project / 'dump.py')
+    lower.unlink()
+    assert load_config(project / 'dump.py').to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize('name', ['wsld_resnet18-w32_resnet18-w8_digits', 'wsld_ensemble_resnet18-w8_digits',
+                                  'wsld_cached_resnet18-w32_resnet18-w8_digits'])
+def test_a_run_reads_each_config_and_resolves_each_model_once(tmp_path, monkeypatch, name):
+    files, models = Counter(), Counter()
+    from_file, merged_model = Config.fromfile, load._merged_model
+
+    def counted_file(path, *args, **kwargs):
+        files[Path(path).resolve()] += 1
+        return from_file(path, *args, **kwargs)
+
+    def counted_model(cfg, where, named):
+        models[where] += 1
+        return merged_model(cfg, where, named)
+    monkeypatch.setattr(Config, 'fromfile', staticmethod(counted_file))
+    monkeypatch.setattr(load, '_merged_model', counted_model)
+    weights = {'wsld_resnet18-w32_resnet18-w8_digits': ['teacher_ckpt'],
+               'wsld_ensemble_resnet18-w8_digits': ['teacher.members.0.checkpoint', 'teacher.members.1.checkpoint'],
+               'wsld_cached_resnet18-w32_resnet18-w8_digits': ['teacher.checkpoint']}[name]
+    cfg = training_config(str(CONFIGS / f'wsld/{name}.py'), work_dir=str(tmp_path),
+                          options={f'model.{key}': False for key in weights})
+    RUNNERS.build(cfg)
+    assert files[CONFIGS / f'wsld/{name}.py'] == 1
+    assert files[CONFIGS / 'baselines/resnet18-w8_digits.py'] == 1
+    assert len(files) == len(models) + 1 == len(weights) + 2
+    assert set(files.values()) == set(models.values()) == {1}

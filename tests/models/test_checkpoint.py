@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import pickle
@@ -8,11 +9,12 @@ import pytest
 import torch
 from factories import build, classifier, distillation
 from mmengine.model import ExponentialMovingAverage
+from safetensors.torch import save_file
 from torch.nn.parallel import DataParallel
 from torchvision.models import resnet18
 
+from wsld_plugin.config.models import build_model
 from wsld_plugin.errors import CheckpointError
-from wsld_plugin.models.build import build_model
 from wsld_plugin.models.checkpoint import classifier_state, load_classifier
 
 
@@ -51,7 +53,7 @@ def distilled(student):
     (lambda m: dict(state_dict=distilled(m)), 'student of a distillation'),
     (lambda m: dict(state_dict={f'module.{k}': v for k, v in distilled(m).items()}), 'data-parallel.*distillation'),
 ])
-def test_every_kind_of_checkpoint_gives_the_same_weights_and_says_its_kind(tmp_path, trained, wrap, words):
+def test_every_form_of_checkpoint_gives_the_same_weights_and_is_named(tmp_path, trained, wrap, words):
     model = build(classifier())
     load_classifier(model, saved(tmp_path, wrap(trained)), role='teacher')
     assert_same_weights(model, trained)
@@ -81,33 +83,28 @@ def test_missing_and_unexpected_tensors_are_named(tmp_path, trained):
         load_classifier(build(classifier()), saved(tmp_path, state), role='teacher')
 
 
-def test_another_class_count_says_what_to_write(tmp_path, trained):
+def test_for_another_class_count_the_message_says_what_to_write(tmp_path, trained):
     with pytest.raises(CheckpointError, match=r'(?s)size mismatch for head\.fc.*num_classes=5\).*LogitConnector'):
         load_classifier(build(classifier(num_classes=9)), saved(tmp_path, trained.state_dict()))
 
 
-def test_another_architecture_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match='size mismatch') as refused:
+def test_another_architecture_is_rejected(tmp_path):
+    with pytest.raises(CheckpointError, match='size mismatch') as rejected:
         load_classifier(build(classifier()), saved(tmp_path, build(classifier(width=8)).state_dict()))
-    assert 'number of classes' not in str(refused.value)
+    assert 'number of classes' not in str(rejected.value)
 
 
-def test_a_missing_file_is_named():
-    with pytest.raises(FileNotFoundError, match=r'nowhere\.pth'):
-        load_classifier(build(classifier()), 'nowhere.pth')
-
-
-def test_a_missing_file_is_told_with_the_nearest_and_a_folder_as_one(tmp_path, trained):
-    path = saved(tmp_path, trained.state_dict())
-    with pytest.raises(FileNotFoundError, match=r"teacher checkpoint: .*wieghts\.pth\. Did you mean 'weights\.pth'"):
-        load_classifier(build(classifier()), path.replace('weights', 'wieghts'), role='teacher')
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_a_missing_file_is_named_with_the_nearest(tmp_path, suffix):
+    (tmp_path / f'weights{suffix}').touch()
+    with pytest.raises(FileNotFoundError, match=rf"^teacher checkpoint: .*wieghts{suffix}\. Did you mean 'weights"):
+        load_classifier(build(classifier()), str(tmp_path / f'wieghts{suffix}'), role='teacher')
     with pytest.raises(FileNotFoundError, match='is a folder, not a checkpoint'):
         load_classifier(build(classifier()), str(tmp_path))
 
 
-@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def test_weights_that_are_not_finite_are_refused_with_their_names_and_number(tmp_path, trained, value, dtype):
+@pytest.mark.parametrize(('value', 'dtype'), [(math.nan, torch.float32), (-math.inf, torch.bfloat16)])
+def test_weights_that_are_not_finite_are_rejected_with_their_names_and_number(tmp_path, trained, value, dtype):
     state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor
              for name, tensor in trained.state_dict().items()}
     for name in ('head.fc.bias', 'backbone.conv1.weight'):
@@ -128,7 +125,7 @@ def test_a_truncated_file_is_named(tmp_path, trained):
         load_classifier(build(classifier()), str(path))
 
 
-def test_a_pickled_command_is_refused_and_does_not_run(tmp_path):
+def test_a_pickled_command_is_rejected_and_does_not_run(tmp_path):
     class Command:
         def __reduce__(self):
             return os.system, (f'touch {tmp_path}/ran',)
@@ -141,6 +138,34 @@ def test_a_pickled_command_is_refused_and_does_not_run(tmp_path):
 
 
 @pytest.mark.parametrize('content', [dict(meta={}), [1, 2], dict(state_dict={})])
-def test_a_file_without_weights_is_refused(tmp_path, content):
+def test_a_file_without_weights_is_rejected(tmp_path, content):
     with pytest.raises(CheckpointError, match='expected'):
         load_classifier(build(classifier()), saved(tmp_path, content))
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_a_safetensors_file_gives_its_weights_and_metadata(tmp_path, trained, dtype):
+    path, meta = tmp_path / 'weights.safetensors', dict(epoch=3, dataset_meta=dict(classes=['a', 'b']))
+    state = {f'module.{name}': value.to(dtype) if value.is_floating_point() else value
+             for name, value in trained.state_dict().items()}
+    save_file(state, path, metadata=dict({key: json.dumps(value) for key, value in meta.items()}, format='pt'))
+    model = build(classifier())
+    assert load_classifier(model, str(path)) == dict(meta, format='pt')
+    for name, value in model.state_dict().items():
+        assert value.dtype == trained.state_dict()[name].dtype
+        assert torch.equal(value, state[f'module.{name}'].to(value.dtype)), name
+
+
+@pytest.mark.parametrize('damage', [lambda whole: whole[:-2000], lambda whole: whole[:20], lambda whole: b'',
+                                    lambda whole: b'\xff' * 8 + whole[8:], lambda whole: pickle.dumps({})])
+def test_a_damaged_safetensors_file_is_named(tmp_path, trained, damage):
+    path = tmp_path / 'weights.safetensors'
+    save_file(trained.state_dict(), path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(CheckpointError, match=r'teacher .*weights\.safetensors \([\d,]+ bytes\) cannot be read'):
+        load_classifier(build(classifier()), str(path), role='teacher')
+
+
+def test_a_url_of_a_safetensors_file_is_not_downloaded():
+    with pytest.raises(CheckpointError, match=r'https://example\.org/w\.safetensors is a URL: download it'):
+        load_classifier(build(classifier()), 'https://example.org/w.safetensors')

@@ -6,7 +6,7 @@ from wsld_plugin.models.export import classifier_config, is_distillation
 
 
 @pytest.mark.parametrize(('model', 'distilled'), [(digits_distillation, True), (digits_classifier, False)])
-def test_the_classifier_alone_is_what_is_left_of_either_kind_of_run(tmp_path, model, distilled):
+def test_the_classifier_alone_is_exported_from_either_kind_of_run(tmp_path, model, distilled):
     cfg = run_cfg(tmp_path, model())
     assert is_distillation(cfg) == distilled
     alone = classifier_config(cfg)
@@ -15,7 +15,7 @@ def test_the_classifier_alone_is_what_is_left_of_either_kind_of_run(tmp_path, mo
     assert alone.test_dataloader.dataset.type == 'wsld_plugin.Digits'
 
 
-def test_this_package_is_imported_only_where_a_part_of_it_is_used():
+def test_this_package_is_imported_only_if_a_part_of_it_is_used():
     plain = Config(dict(model=classifier(data_preprocessor=RGB)))
     assert 'custom_imports' not in classifier_config(plain)
     plain.model.backbone = dict(type='wsld_plugin.MobileNetV1')

@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from wsld_plugin.config.load import load_config
-from wsld_plugin.models.build import resolve_model_cfg
+from wsld_plugin.config.models import resolve_model_cfg
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 

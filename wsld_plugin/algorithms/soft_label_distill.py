@@ -12,11 +12,10 @@ from mmrazor.models.algorithms import SingleTeacherDistill
 from mmrazor.models.utils import add_prefix
 from torch import nn
 
+from wsld_plugin.config.models import build_model, resolve_model_cfg, student_model_cfg
 from wsld_plugin.connectors import LogitConnector
 from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
-from wsld_plugin.models.build import build_model, resolve_model_cfg
 from wsld_plugin.models.checkpoint import load_classifier
-from wsld_plugin.models.student import student_model_cfg
 from wsld_plugin.preprocessors import renormalize
 from wsld_plugin.registry import MODELS
 from wsld_plugin.teachers.frozen import BN_MODES, FrozenTeacher

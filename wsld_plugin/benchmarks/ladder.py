@@ -9,9 +9,9 @@ import torch
 from mmengine.config import Config
 from torch.utils.flop_counter import FlopCounterMode
 
+from wsld_plugin.config.models import build_model, resolve_model_cfg
 from wsld_plugin.engine.accelerate import accelerate
 from wsld_plugin.errors import ConfigError, did_you_mean
-from wsld_plugin.models.build import build_model, resolve_model_cfg
 
 from .cached import cached_config
 from .step import channels_of
@@ -127,7 +127,8 @@ def reference_config(cfg: Config) -> Config:
     """
     model = cfg.model
     losses = model.get('distiller', {}).get('distill_losses', {})
-    if str(model.get('type')) != 'wsld_plugin.SoftLabelDistill' or 'type' in model.get('teacher', {}) \
+    if str(model.get('type')) != 'wsld_plugin.SoftLabelDistill' \
+            or model.get('teacher', {}).get('type') != 'ImageClassifier' \
             or [loss['type'] for loss in losses.values()] != ['wsld_plugin.WSLD']:
         raise ConfigError(f"{cfg.filename}: the ladder begins with MMRazor's WSLD, so it needs a config with "
                           "model.type='wsld_plugin.SoftLabelDistill', one network as teacher and WSLD as its loss, "

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wsld_plugin.config.files import read_config
-from wsld_plugin.config.load import load_config
-from wsld_plugin.config.paths import find_config
+from wsld_plugin.config.load import find_config, load_config, read_config
 from wsld_plugin.errors import ConfigError, check_choice
 from wsld_plugin.reproduce.expand import Expansion, variant_of
 from wsld_plugin.reproduce.plan import check_keys, overridden

@@ -1,1 +1,1 @@
-"""Configs: finding and reading them, and refusing what cannot be meant before any work starts."""
+"""Configs: loading them, and rejecting errors in them before any work starts."""

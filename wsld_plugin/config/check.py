@@ -1,9 +1,11 @@
-"""Whether a whole training config means what it says: types that are registered, keys that are read."""
+"""Validation of a whole config before any work starts: registered types, keys that are read, files that exist."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from typing import Any
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from mmengine import runner
@@ -17,167 +19,249 @@ from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
 from wsld_plugin.errors import ConfigError, did_you_mean
-from wsld_plugin.models.build import resolve_model_cfg
 
-from .lookup import find_type, unknown_scope, unknown_type
-from .signature import accepted_keywords
-from .walk import Expected, KeyPath, Visit, dotted, slip, walk
+from .load import short
+from .types import Found, accepted_keywords, find_type, required_keywords, runner_keys, unknown_scope, unknown_type
 
-# Read from the config by mmengine's runners and by the tools of OpenMMLab, beside the runners' own arguments.
-_ALSO_READ = {'accelerate', 'runner_type', 'custom_imports', 'tta_model', 'model_wrapper_cfg', 'sync_bn', 'compile',
-              'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
-              'init_weights_for_test_or_val'}
-_DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
-                  'visualization'}
-_PARAMWISE = {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
-              'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate', 'layer_decay_rate'}
+KeyPath = tuple[str, ...]
+
+_DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization'}
 _DISTILLER_PARTS = {'connectors', 'distill_losses', 'student_recorders', 'teacher_recorders'}
-_PREPROCESSORS = ('mmpretrain.ClsDataPreprocessor', 'mmpretrain.SelfSupDataPreprocessor',
-                  'ImgDataPreprocessor')
+_PREPROCESSORS = ('mmpretrain.ClsDataPreprocessor', 'mmpretrain.SelfSupDataPreprocessor', 'ImgDataPreprocessor')
+# What MMRazor appends to a type before it looks it up.
+_SUFFIXES = {'student_recorders': 'Recorder', 'teacher_recorders': 'Recorder', 'distill_deliveries': 'Delivery'}
+# Keys that the builder of a dict removes before the constructor is called: of every dict, ...
+_RESERVED = {'type', '_scope_', '_delete_'}
+# ... by the kind of registry, ...
+_REMOVED = {'hook': {'priority'}, 'parameter scheduler': {'convert_to_iter_based'},
+            'optim_wrapper': {'constructor', 'paramwise_cfg'}, 'weight initializer': {'override'},
+            'model': {'_return_architecture_'}}
+# ... and by the key of the dict.
+_REMOVED_UNDER = {'norm_cfg': {'requires_grad'}, 'policies': {'magnitude_key', 'magnitude_range'},
+                  'vision_encoder': {'pretrained'}, 'channel_unit_cfg': {'default_args', 'units'}}
+# Kinds of registries whose builders add no argument: a required argument must be in the config.
+_BUILT_ALONE = {'model', 'dataset', 'transform', 'hook'}
+
+
+class Reader(NamedTuple):
+    """What reads a dict: its name, the keys that it knows, whether others are allowed, and the required ones."""
+
+    name: str = ''
+    keys: frozenset[str] = frozenset()
+    others: bool = True
+    required: frozenset[str] = frozenset()
 
 
 def check_config(cfg: Config) -> None:
-    """Refuse a config of mmengine's Runner that asks for what does not exist.
+    """Raise ConfigError, which lists every problem, if a config names what does not exist or sets what nothing reads.
 
-    Types are looked up where mmengine looks; keys are compared with the signature of what is built, as far
-    as ``**kwargs`` can be followed. A model that is named by ``cfg_path`` is resolved and checked too. What is
-    *missing* is told for the parts of this project; else it is left to whoever needs it. Variables of the user's own
-    at the top level are not looked at unless their name is a slip from one that the runner reads and nothing uses
-    their value.
+    Types are looked up where mmengine looks. Keys are compared with the signature of what is built; where it has
+    ``**kwargs``, only a near miss of a known key is an error. Missing arguments are reported for the parts of this
+    package. Other variables at the top level are allowed, unless nothing uses the value and the name is a near miss
+    of a key that the Runner reads.
 
-    Raises:
-        ConfigError: lists every problem with its dotted path, what was given, and the nearest valid name.
+    Args:
+        cfg: a whole config, as :func:`wsld_plugin.config.load.load_config` returns it.
     """
-    found, problems = visits(cfg)
-    for visit in found.values():
-        problems += [problem for problem in visit.problems() if visit.path]
-    problems += _misnamed(found)
-    problems += _without_type(found)
-    problems += _never_begun(cfg)
+    parts = cfg.to_dict()  # with the classes of new-style configs as import paths
+    problems = list(dict.fromkeys(_problems(parts, parts.get('default_scope') or 'mmengine')))
     if problems:
-        problems = list(dict.fromkeys(problems))
         count = f'{len(problems)} problem' + 's' * (len(problems) > 1)
+        if any(' takes no ' in problem and 'Did you mean' not in problem for problem in problems):
+            problems.append('A dict that is merged into another keeps the keys of both; _delete_=True in it replaces '
+                            'the other.')
         raise ConfigError('\n  '.join([f'{cfg.filename or "the config"} has {count}:', *problems]))
 
 
-def visits(cfg: Config) -> tuple[dict[KeyPath, Visit], list[str]]:
-    """Every dict of ``cfg`` that a run reads, by its path; what is wrong with its scope and ``cfg_path``."""
-    problems: list[str] = []
-    parts = cfg.to_dict()  # with the classes of new-style configs as import paths
-    scope = parts.get('default_scope') or 'mmengine'
+def check_data(cfg: Config) -> None:
+    """Raise ConfigError unless the local data that the loaders in use name exist.
+
+    Checked are ``data_root`` and, in it, ``data_prefix`` and ``ann_file``; the data sets check what is inside. The
+    message names the data set, the missing folder or file, and the nearest name beside it.
+    """
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        if loader is None or cfg.get(f'{split}_cfg') is None:
+            continue
+        for where, dataset, _ in _dicts(loader, (f'{split}_dataloader',)):
+            root, prefix = dataset.get('data_root'), dataset.get('data_prefix')
+            if not isinstance(root, str) or not root or '://' in root:
+                continue
+            inside = prefix.values() if isinstance(prefix, Mapping) else [prefix]
+            for name in ('', *inside, dataset.get('ann_file')):
+                path = Path(root).expanduser() / (name or '')
+                missing = next((each for each in (*reversed(path.parents), path) if not each.exists()), None)
+                if missing is not None:
+                    raise ConfigError(f'{_dotted(where)} needs {path}, but {missing} does not exist.'
+                                      f'{_beside(missing)} Set {_dotted(where, "data_root")} to the folder of the '
+                                      'data; docs/data.md describes how to get them.')
+
+
+def check_teacher(cfg: Config) -> None:
+    """Raise ConfigError if a checkpoint in the model, such as a teacher's, is a local file that does not exist.
+
+    The message names the nearest file, and the command that trains the teacher if a config has the folder's name.
+    """
+    for path, part, _ in _dicts(cfg.model, ('model',)):
+        for key in ('teacher_ckpt', 'checkpoint'):
+            file = Path(name).expanduser() if isinstance(name := part.get(key), str) and '://' not in name else None
+            if file is not None and not file.is_file():
+                why = (' is a folder, expected a checkpoint. Name a file in it.' if file.is_dir() else
+                       f': no such file.{_beside(file)} {_source(cfg, file)}')
+                raise ConfigError(f'{_dotted(path, key)}={name!r}{why}')
+
+
+def _beside(path: Path) -> str:
+    return did_you_mean(path.name, os.listdir(path.parent) if path.parent.is_dir() else [])
+
+
+def _source(cfg: Config, checkpoint: Path) -> str:
+    """The command that trains a checkpoint in a folder with the name of a config."""
+    folders = Path(cfg.filename).absolute().parents[1] if cfg.filename else Path('configs')
+    config = next(folders.glob(f'*/{checkpoint.parent.name}.py'), None) if checkpoint.parent.name else None
+    return (f'Train it: python tools/train.py {os.path.relpath(config)}' if config else
+            'The docstring of the config names the source of its teacher.')
+
+
+def _problems(parts: Mapping[str, Any], scope: str) -> Iterator[str]:
     why = unknown_scope(scope)
     if why:
-        return {}, [f'default_scope={scope!r}: {why}']
-    found: dict[KeyPath, Visit] = {(): Visit((), parts, Expected('the Runner', runner_keys(), others=False))}
-    for key, value in parts.items():
-        if key not in runner_keys():
-            continue
-        whole = with_models(value, (key,), problems)
-        found.update({visit.path: visit for visit in walk(whole, scope, (key,), _untyped)})
-    for path, name in _named_types(parts):
-        if isinstance(name, str) and not find_type(name, scope):
-            problems.append(f'{dotted(path)}={name!r} {unknown_type(name, scope)}')
-    return found, problems
-
-
-@cache
-def runner_keys() -> frozenset[str]:
-    """Top-level keys that have a meaning."""
-    runners = (runner.Runner, runner.FlexibleRunner)
-    return frozenset(_ALSO_READ).union(*(accepted_keywords(each).names for each in runners)) - {'cfg'}
-
-
-def with_models(value: Any, path: KeyPath, problems: list[str]) -> Any:
-    """A part of a config with the model in place of each ``cfg_path``.
-
-    What cannot be resolved becomes empty, and the reasons are added to ``problems``.
-    """
-    if isinstance(value, Mapping):
-        if isinstance(value.get('cfg_path'), str):
-            try:
-                return resolve_model_cfg(value, where=dotted(path))
-            except ConfigError as error:
-                problems += str(error).split('\n')
-                return {}
-        return {key: with_models(item, (*path, str(key)), problems) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [with_models(item, (*path, str(index)), problems) for index, item in enumerate(value)]
-    return value
-
-
-def _named_types(parts: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Any]]:
-    """Registered names that stand under another key than ``type``."""
-    yield ('runner_type',), parts.get('runner_type')
-    if isinstance(parts.get('optim_wrapper'), Mapping):
-        yield ('optim_wrapper', 'constructor'), parts['optim_wrapper'].get('constructor')
-
-
-def _misnamed(found: Mapping[KeyPath, Visit]) -> Iterator[str]:
-    """Names that anyone may choose, but that are a slip from one with a meaning."""
-    if not found:
+        yield f'default_scope={scope!r}: {why}'
         return
-    parts = found[()].cfg
-    values = [visit.cfg for path, visit in found.items() if path]
+    read = {key: value for key, value in parts.items() if key in runner_keys()}
+    for key, value in read.items():
+        for path, part, here in _dicts(value, (key,), scope):
+            yield from _problems_of(part, here, path)
+    wrapper = parts.get('optim_wrapper')
+    constructor = wrapper.get('constructor') if isinstance(wrapper, Mapping) else None
+    for where, name in (('runner_type', parts.get('runner_type')), ('optim_wrapper.constructor', constructor)):
+        if isinstance(name, str) and not find_type(name, scope):
+            yield f'{where}={name!r} {unknown_type(name, scope)}'
+    yield from _misnamed(parts, read)
+    yield from _never_begun(parts)
+
+
+def _problems_of(cfg: Mapping[str, Any], scope: str, path: KeyPath) -> Iterator[str]:
+    """The problems of a dict itself, not of those inside it."""
+    kind, parent = cfg.get('type'), next((key for key in reversed(path) if not key.isdigit()), '')
+    reader = Reader()
+    if isinstance(kind, str) and parent != 'targets':  # LoRA's targets: a word, nothing is built from it
+        suffix = _SUFFIXES.get(path[-2], '') if len(path) > 1 else ''
+        found = find_type(kind, scope, suffix)
+        if not found:
+            yield f'{_dotted(path, "type")}={kind!r} {unknown_type(kind, scope, suffix)}'
+        reader = _reader_of(kind, found, parent) if found else Reader(kind)
+    elif callable(kind):
+        found = [Found(registry, kind) for registry in _REMOVED]
+        reader = _reader_of(getattr(kind, '__name__', repr(kind)), found, parent)
+    elif 'type' not in cfg:
+        reader = _untyped_reader(path, cfg, scope) or reader
+    keys = sorted(name for name in reader.keys if not name.startswith('_'))
+    for key, value in cfg.items():
+        if key in reader.keys | _RESERVED or not isinstance(key, str) \
+                or (reader.others and _near_miss(key, reader.keys) is None):
+            continue
+        choice = f' It takes {", ".join(keys[:12])}{", …" if len(keys) > 12 else ""}.' if keys else ''
+        yield (f'{_dotted(path, key)}={short(value)}: {reader.name} takes no {key!r}.'
+               + (did_you_mean(key, keys) or choice))
+    for key in sorted(reader.required - cfg.keys()):
+        yield f'{_dotted(path)}: {reader.name} needs {key!r}, which is not given.'
+    if path[-1] in _DISTILLER_PARTS:  # a misspelt name here separates a part from the one that it should change
+        typed = [name for name, part in cfg.items() if isinstance(part, Mapping) and 'type' in part]
+        for name, part in cfg.items():
+            if isinstance(part, Mapping) and 'type' not in part:
+                yield f'{_dotted(path, name)} has no type.{did_you_mean(name, typed)}'
+
+
+def _reader_of(name: str, found: list[Found], parent: str) -> Reader:
+    """The reader of a dict from which any of ``found`` may be built."""
+    keys, others, required = set(_REMOVED_UNDER.get(parent, ())), False, frozenset[str]()
+    for kind, target in found:
+        names, more = accepted_keywords(target)
+        keys |= names | _REMOVED.get(kind, set())
+        others |= more
+        if kind in _BUILT_ALONE and str(getattr(target, '__module__', '')).startswith('wsld_plugin.'):
+            required |= required_keywords(target)
+    return Reader(name, frozenset(keys), others, required)
+
+
+def _untyped_reader(path: KeyPath, cfg: Mapping[str, Any], scope: str) -> Reader | None:
+    """What mmengine's Runner does with a dict without ``type``."""
+    where = _dotted(path)
+    if where in _READERS:
+        return _READERS[where]
+    if where == 'train_cfg':
+        return _arguments(runner.EpochBasedTrainLoop if cfg.get('by_epoch', True) else runner.IterBasedTrainLoop,
+                          'by_epoch')
+    if where == 'optim_wrapper' and 'optimizer' in cfg:  # without it, a dict of several wrappers by their names
+        return _arguments(OptimWrapper, 'constructor', 'paramwise_cfg')
+    if where in ('val_evaluator', 'test_evaluator') and 'metrics' in cfg:
+        return _arguments(Evaluator)
+    if path[-1] == 'train_cfg':  # of a classifier
+        return Reader('train_cfg', frozenset({'augments', 'probs'}))
+    if path[-1] == 'data_preprocessor':
+        targets = [found.target for name in _PREPROCESSORS for found in find_type(name, scope)]
+        keys = frozenset[str]().union(*(accepted_keywords(target).names for target in targets))
+        return Reader('the data preprocessor', keys, others=not keys)
+    return None
+
+
+def _misnamed(parts: Mapping[str, Any], read: Mapping[str, Any]) -> Iterator[str]:
+    """Names that anyone may choose, but that are a near miss of one with a meaning."""
     for key, value in parts.items():
-        guess = None if key in runner_keys() or callable(value) else slip(key, runner_keys())
-        if guess and not _is_used(value, values):
-            yield (f'{key}: no part of a run reads this key, and nothing uses its value. '
-                   f'Did you mean {guess!r}?')
+        guess = None if key in read or callable(value) else _near_miss(key, runner_keys())
+        used = bool(value) and isinstance(value, (Mapping, list, tuple)) and any(
+            item == value for _, each, _ in _dicts(read, ()) for item in (each, *each.values()))
+        if guess and not used:
+            yield f'{key}: no part of a run reads this key, and nothing uses its value. Did you mean {guess!r}?'
     for key in parts.get('default_hooks') or {}:
-        guess = None if key in _DEFAULT_HOOKS else slip(key, _DEFAULT_HOOKS)
+        guess = None if key in _DEFAULT_HOOKS else _near_miss(key, _DEFAULT_HOOKS)
         if guess:
             yield f'default_hooks.{key}: there is no default hook of that name. Did you mean {guess!r}?'
 
 
-def _without_type(found: Mapping[KeyPath, Visit]) -> Iterator[str]:
-    """Parts of a distiller that a slip in their name has cut off from the part they were meant to change."""
-    for path, visit in found.items():
-        if path[-2:-1] and path[-2] in _DISTILLER_PARTS and 'type' not in visit.cfg:
-            siblings = found[path[:-1]].cfg
-            typed = [name for name, part in siblings.items() if isinstance(part, Mapping) and 'type' in part]
-            yield f'{dotted(path)} has no type.{did_you_mean(path[-1], typed)}'
-
-
-def _never_begun(cfg: Config) -> Iterator[str]:
-    """Schedulers that would begin after the last epoch, which mmengine refuses when the data are loaded."""
-    last = (cfg.get('train_cfg') or {}).get('max_epochs')
-    schedulers = cfg.get('param_scheduler') or []
+def _never_begun(parts: Mapping[str, Any]) -> Iterator[str]:
+    """Schedulers that begin after the last epoch, which mmengine rejects only when the data are loaded."""
+    last = (parts.get('train_cfg') or {}).get('max_epochs')
+    schedulers = parts.get('param_scheduler') or []
     for index, scheduler in enumerate([schedulers] if isinstance(schedulers, Mapping) else schedulers):
         begin = scheduler.get('begin', 0)
         if last is not None and scheduler.get('by_epoch', True) and 'end' not in scheduler and begin >= last:
             yield (f'param_scheduler.{index} begins at epoch {begin}, but the run has {last}: for a short run set '
-                   f'param_scheduler.{index}.begin, and the end of what comes before it, below {last}.')
+                   f'param_scheduler.{index}.begin, and the end of the scheduler before it, below {last}.')
 
 
-def _is_used(value: Any, dicts: list[Mapping[str, Any]]) -> bool:
-    """Whether a variable of the user's went into one of the dicts."""
-    if not isinstance(value, (Mapping, list, tuple)) or not value:
-        return False
-    return any(item == value for each in dicts for item in (each, *each.values()))
+def _near_miss(key: str, known: frozenset[str] | set[str]) -> str | None:
+    """The known key that ``key`` is a typing error of; None where it may be meant.
+
+    Stricter than a search for the nearest name, because users may name their own variables freely.
+
+    >>> _near_miss('optim_warpper', {'optim_wrapper'}), _near_miss('train_pipeline', {'train_dataloader'})
+    ('optim_wrapper', None)
+    """
+    near = sorted(name for name in known if name != key and abs(len(name) - len(key)) <= 2)
+    swapped = [name for name in near if sorted(name) == sorted(key)]
+    return next(iter(swapped or get_close_matches(key, near, n=1, cutoff=0.85)), None)
 
 
-def _untyped(path: KeyPath, cfg: Mapping[str, Any], scope: str) -> Expected | None:
-    """What mmengine's Runner expects of a dict without ``type``."""
-    where = dotted(path)
-    if where in _READERS:
-        return _READERS[where]
-    if where == 'train_cfg':
-        loop = runner.EpochBasedTrainLoop if cfg.get('by_epoch', True) else runner.IterBasedTrainLoop
-        return _arguments(loop, 'by_epoch')
-    if where == 'optim_wrapper' and 'optimizer' in cfg:  # without: a dict of several, by their names
-        return _arguments(OptimWrapper, 'constructor', 'paramwise_cfg')
-    if where in ('val_evaluator', 'test_evaluator') and 'metrics' in cfg:
-        return _arguments(Evaluator)
-    if path[-1] == 'data_preprocessor':
-        targets = [found.target for name in _PREPROCESSORS for found in find_type(name, scope)]
-        keys = frozenset[str]().union(*(accepted_keywords(target).names for target in targets))
-        return Expected('the data preprocessor', keys, others=not keys)
-    return None
+def _dicts(value: Any, path: KeyPath, scope: str = '') -> Iterator[tuple[KeyPath, Mapping[str, Any], str]]:
+    """Every dict in a part of a config with its path and scope, from outside inwards; ``_scope_`` sets the scope."""
+    if isinstance(value, Mapping):
+        scope = value.get('_scope_') or scope
+        yield path, value, scope
+    elif isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    for key, item in value.items() if isinstance(value, Mapping) else ():
+        yield from _dicts(item, (*path, str(key)), scope)
 
 
-def _arguments(target: Callable[..., Any], *more: str) -> Expected:
+def _dotted(path: KeyPath, *more: str) -> str:
+    return '.'.join((*path, *more))
+
+
+def _arguments(target: Callable[..., Any], *more: str) -> Reader:
     keywords = accepted_keywords(target)
-    return Expected(target.__name__, keywords.names | set(more), keywords.others)
+    return Reader(target.__name__, keywords.names | set(more), keywords.others)
 
 
 _READERS = {
@@ -191,9 +275,11 @@ _READERS = {
     'custom_imports': _arguments(import_modules_from_strings),
     'compile': _arguments(torch.compile),
     'randomness': _arguments(runner.Runner.set_randomness),
-    'auto_scale_lr': Expected('the Runner', frozenset({'enable', 'base_batch_size'}), others=False),
-    'env_cfg': Expected('the Runner', frozenset({'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
-                        others=False),
-    'optim_wrapper.paramwise_cfg': Expected('the optimizer wrapper constructor', frozenset(_PARAMWISE)),
+    'auto_scale_lr': Reader('the Runner', frozenset({'enable', 'base_batch_size'}), others=False),
+    'env_cfg': Reader('the Runner', frozenset({'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
+                      others=False),
+    'optim_wrapper.paramwise_cfg': Reader('the optimizer wrapper constructor', frozenset({
+        'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult',
+        'dcn_offset_lr_mult', 'bypass_duplicate', 'layer_decay_rate'})),
     'env_cfg.mp_cfg': _arguments(set_multi_processing),
 }

@@ -9,7 +9,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config, ConfigDict
 from mmpretrain.datasets import PackInputs, RandomResizedCrop
 
-from wsld_plugin.config.lookup import find_type
+from wsld_plugin.config.types import find_type
 from wsld_plugin.datasets.transforms import partial_decode
 
 _LOADS_PLAINLY = dict(to_float32=False, color_type='color', imdecode_backend='cv2', file_client_args=None,

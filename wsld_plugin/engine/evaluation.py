@@ -12,8 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from wsld_plugin.config.check import check_config
-from wsld_plugin.config.data import check_data
+from wsld_plugin.config.check import check_config, check_data
 from wsld_plugin.config.load import load_config
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import write_atomically
@@ -21,6 +20,7 @@ from wsld_plugin.models.checkpoint import load_classifier
 from wsld_plugin.models.export import classifier_config
 
 from .launch import launched
+from .splits import check_splits
 
 
 def evaluation_config(config: str, *, work_dir: str | None = None, options: dict[str, Any] | None = None,
@@ -33,7 +33,7 @@ def evaluation_config(config: str, *, work_dir: str | None = None, options: dict
         options: dotted keys and values that replace the config's.
         launcher: as for training.
     """
-    full = load_config(config, options)
+    full = load_config(config, options, teacher=False)
     if full.get('test_dataloader') is None:
         raise ConfigError(f'{config} has no test_dataloader, so there is nothing to test on.')
     cfg = classifier_config(full)
@@ -61,6 +61,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     with launched(cfg):
         runner = Runner.from_cfg(cfg)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        check_splits(runner, 'test')
         meta = load_classifier(model, checkpoint)
         _check_classes(meta.get('dataset_meta') or {}, runner.test_dataloader.dataset.metainfo, checkpoint)
         metrics = runner.test()

@@ -10,8 +10,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from wsld_plugin.compat.safe_checkpoints import safe_load
-from wsld_plugin.config.check import check_config
-from wsld_plugin.config.data import check_data, check_teacher
+from wsld_plugin.config.check import check_config, check_data, check_teacher
 from wsld_plugin.config.load import load_config
 from wsld_plugin.errors import ConfigError
 
@@ -20,6 +19,7 @@ from .flexible import settle_flexible
 from .keyed import key_training_set
 from .launch import launched
 from .resume import newest_checkpoint, refuse_to_overwrite, weights_of
+from .splits import check_splits
 from .workers import end_workers, settle_workers
 
 
@@ -70,6 +70,7 @@ def train(cfg: Config) -> Runner:
     with launched(cfg):
         runner = RUNNERS.build(cfg)
         try:
+            check_splits(runner, 'train', 'val')
             runner.train()
         finally:
             end_workers(runner)

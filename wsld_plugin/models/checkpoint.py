@@ -1,16 +1,19 @@
-"""From a checkpoint, whoever wrote it, to the weights of one mmpretrain classifier."""
+"""Weights of an mmpretrain classifier from the checkpoints of several programs."""
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from wsld_plugin.compat.safe_checkpoints import safe_load
-from wsld_plugin.errors import CheckpointError
+from wsld_plugin.errors import CheckpointError, did_you_mean
 
 State = dict[str, torch.Tensor]
 
@@ -18,21 +21,21 @@ _CONTAINERS = ('state_dict', 'model', 'model_state', 'model_state_dict',
                'ema_state_dict', 'state_dict_ema', 'model_ema')
 _PREFIXES = {'module.': 'data-parallel prefix `module.`', 'ema_model.': 'EMA prefix `ema_model.`',
              'model_ema.': 'EMA prefix `model_ema.`', 'ema.': 'EMA prefix `ema.`'}
-_COUNTERS = ('steps', 'n_averaged')  # what an averaged model keeps beside its weights
+_COUNTERS = ('steps', 'n_averaged')  # buffers of averaged models
 
 
 def classifier_state(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
-    """The weights of the classifier that a checkpoint holds, under mmpretrain's names.
+    """The weights of the classifier in a checkpoint, under mmpretrain's names.
 
-    Recognised, also nested in each other: a plain mmpretrain classifier; a distillation checkpoint of
-    MMRazor or of this project (its student is taken, a teacher in it is left out); the prefixes of
-    data-parallel and averaged models; torchvision's names for ResNet, ResNeXt and Wide ResNet.
+    Recognised, also nested in each other: a plain mmpretrain classifier; a distillation checkpoint of MMRazor or of
+    this project (its student is used, a teacher in it is skipped); the prefixes of data-parallel and averaged models;
+    torchvision's names for ResNet, ResNeXt and Wide ResNet.
 
     Args:
-        checkpoint: what was read from the file.
+        checkpoint: the content of the file.
 
     Returns:
-        The weights by name, and what was recognised, in words; empty words for a plain classifier.
+        The weights by name, and words for each recognised form; none for a plain classifier.
 
     Raises:
         CheckpointError: it holds no weights.
@@ -50,37 +53,36 @@ def classifier_state(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
         if student:
             state, found = student, True
             notes.append('student of a distillation checkpoint')
-    if any(not key.startswith('ema_') for key in state):  # mmcv 1.x kept the un-averaged weights so
+    if any(not key.startswith('ema_') for key in state):  # mmcv 1.x named the averaged copies so
         state = {key: value for key, value in state.items() if not key.startswith('ema_')}
     if {'conv1.weight', 'layer1.0.conv1.weight', 'fc.weight'} <= state.keys():
-        state = {_torchvision_resnet(key): value for key, value in state.items()}
+        state = {f'{"head" if key.startswith("fc.") else "backbone"}.{key}': value for key, value in state.items()}
         notes.append("torchvision's names")
     return state, notes
 
 
 def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[str, Any]:
-    """Load a checkpoint into a classifier, wholly or not at all: every tensor must find its place.
+    """Load a checkpoint into a classifier; every tensor must match.
 
-    The file is read through the CPU and as data only; nothing in it is executed. What it was recognised
-    as is logged in one line.
+    The file is read on the CPU and as data only: nothing in it is executed. Weights of another floating-point type,
+    such as float16, are converted to that of the model. The recognised form is logged in one line.
 
     Args:
-        model: the classifier to fill.
-        path: a local file or a URL that mmengine knows (``https://…``, ``s3://…``).
-        role: what the model is called in messages, such as ``'teacher'``.
+        model: the classifier.
+        path: a local file or a URL that mmengine knows (``https://…``, ``s3://…``); a local file may be
+            ``.safetensors``.
+        role: the name of the model in messages, such as ``'teacher'``.
 
     Returns:
-        The checkpoint's ``meta`` (class names, epoch, …); empty where it has none.
+        The checkpoint's ``meta`` (class names, epoch, …), or the metadata of a ``.safetensors`` file, each value
+        decoded where it is JSON; empty where there is none.
 
     Raises:
-        FileNotFoundError: there is no such file; the message names the nearest.
-        CheckpointError: the file is damaged, unsafe, or of another architecture or class count; or a weight is
-            not finite.
+        FileNotFoundError: no such file; the message names the nearest.
+        CheckpointError: the file is damaged, unsafe, or of another architecture or class count; or a weight is not
+            finite.
     """
-    try:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu') if '://' in path else safe_load(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{role} checkpoint: {error}') from None
+    checkpoint = _read(path, role)
     if not isinstance(checkpoint, Mapping):
         raise CheckpointError(f'{role} checkpoint {path} holds a {type(checkpoint).__name__}, '
                               'expected a dict of weights.')
@@ -89,7 +91,7 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
     if broken:
         raise CheckpointError(f'{role} checkpoint {path}: {len(broken)} of {len(state)} tensors hold NaN or '
                               f'infinity: {", ".join(_shortened(broken))}. The training that wrote it had diverged: '
-                              'take an earlier checkpoint, or train again with a lower learning rate.')
+                              'use an earlier checkpoint, or train again with a lower learning rate.')
     problems = _misfits(model, state)
     if problems:
         raise CheckpointError(
@@ -99,6 +101,41 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
               f'{len(state)} tensors).', logger='current')
     meta = checkpoint.get('meta')
     return dict(meta) if isinstance(meta, Mapping) else {}
+
+
+def _read(path: str, role: str) -> Any:
+    if path.endswith('.safetensors'):
+        return _read_safetensors(path, role)
+    try:
+        return CheckpointLoader.load_checkpoint(path, map_location='cpu') if '://' in path else safe_load(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{role} checkpoint: {error}') from None
+
+
+def _read_safetensors(path: str, role: str) -> dict[str, Any]:
+    """A ``.safetensors`` file as a checkpoint; its metadata are strings."""
+    file = Path(path).expanduser()
+    if '://' in path:
+        raise CheckpointError(f'{role} checkpoint {path} is a URL: download it, and name the .safetensors file.')
+    if not file.is_file():
+        beside = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise FileNotFoundError(f'{role} checkpoint: there is no file {file}.{did_you_mean(file.name, beside)}')
+    try:
+        with safe_open(file, framework='pt') as opened:
+            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  it is not a dict
+            metadata = opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f'{role} checkpoint {file} ({file.stat().st_size:,} bytes) cannot be read: it was cut '
+                              f'short or damaged, or is not a safetensors file ({error}). Copy it again, or delete '
+                              'it and download it again.') from error
+    return dict(state_dict=state, meta={key: _decoded(value) for key, value in metadata.items()})
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _unpacked(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
@@ -117,12 +154,8 @@ def _unpacked(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
     return state, notes
 
 
-def _torchvision_resnet(key: str) -> str:
-    return f'head.{key}' if key.startswith('fc.') else f'backbone.{key}'
-
-
 def _misfits(model: nn.Module, state: State) -> list[str]:
-    """Load the weights; say, a line a kind, what did not fit."""
+    """Load the weights; return one line for each kind of mismatch."""
     try:
         # a copy: hooks of some backbones rename or resize entries in place
         missing, unexpected = model.load_state_dict(dict(state), strict=False)
@@ -130,24 +163,19 @@ def _misfits(model: nn.Module, state: State) -> list[str]:
         lines = _shortened([line.strip() for line in str(error).splitlines()[1:] if line.strip()])
         return lines + _class_count(model.state_dict(), state)
     missing = [key for key in missing if not key.endswith('num_batches_tracked')]
-    lines = []
-    if missing:
-        lines.append(f'{len(missing)} missing: {", ".join(_shortened(missing))}')
-    if unexpected:
-        lines.append(f'{len(unexpected)} unexpected: {", ".join(_shortened(unexpected))}')
-    return lines
+    return [f'{len(keys)} {kind}: {", ".join(_shortened(keys))}'
+            for kind, keys in (('missing', missing), ('unexpected', unexpected)) if keys]
 
 
 def _class_count(own: Mapping[str, torch.Tensor], state: State) -> list[str]:
-    """What to write where nothing but the number of classes differs."""
+    """What to write where only the number of classes differs."""
     unlike = {name: value for name, value in state.items() if name in own and own[name].shape != value.shape}
-    if not all(name.startswith('head.') and own[name].shape[1:] == value.shape[1:]
-               for name, value in unlike.items()):
-        return []
     counts = {len(value) for value in unlike.values()}
+    if len(counts) != 1 or not all(name.startswith('head.') and own[name].shape[1:] == value.shape[1:]
+                                   for name, value in unlike.items()):
+        return []
     return [f'The checkpoint has another number of classes. Give a teacher its own, head=dict(num_classes={count}), '
-            "and let the LogitConnector's class_map choose the student's classes from them."
-            for count in counts if len(counts) == 1]
+            "and let the LogitConnector's class_map choose the student's classes from them." for count in counts]
 
 
 def _shortened(items: list[str], most: int = 6) -> list[str]:

@@ -1,4 +1,4 @@
-"""The trained classifier alone: a plain mmpretrain checkpoint and the config that builds it."""
+"""Export of a trained classifier: a plain mmpretrain checkpoint and the config that builds it."""
 from __future__ import annotations
 
 import io
@@ -11,28 +11,29 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from wsld_plugin.compat.safe_checkpoints import safe_load
+from wsld_plugin.config.models import student_model_cfg
 from wsld_plugin.files import write_atomically
 
 from .checkpoint import classifier_state
-from .student import student_model_cfg
 
 _TEST_KEYS = ('test_dataloader', 'test_cfg', 'test_evaluator')
+_META_KEYS = ('epoch', 'iter', 'time', 'dataset_meta', 'mmengine_version')
 
 
 def is_distillation(cfg: Config) -> bool:
-    """Whether a training config's model is an algorithm around a student, not a classifier itself."""
+    """Whether the model of a training config is an algorithm with a student, not a classifier."""
     return 'architecture' in cfg.model
 
 
 def classifier_config(cfg: Config) -> Config:
-    """The config of the trained classifier alone, from the config that trained it.
+    """The config of the trained classifier, from the config that trained it.
 
     Args:
         cfg: a training config, of a distillation or of a plain classifier.
 
     Returns:
-        A self-contained config with ``model`` and what is needed to test it; no teacher, no distiller, and
-        no import of this package unless the classifier or its test set is made of its parts.
+        A self-contained config with ``model`` and the keys for testing, without teacher and distiller. It imports
+        this package only if the classifier or its test set uses a part of it.
     """
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor')
     model = student_model_cfg(cfg.model['architecture'] if is_distillation(cfg) else cfg.model, preprocessor)
@@ -46,21 +47,18 @@ def classifier_config(cfg: Config) -> Config:
 
 
 def export_classifier(checkpoint_path: str, cfg: Config, out_dir: str | Path, which: str) -> None:
-    """Write the classifier that a training checkpoint holds, alone, and its config beside it.
+    """Write the classifier in a training checkpoint as a checkpoint of its own, with its config.
 
     Args:
-        checkpoint_path: the training checkpoint, just written; read back, so that what is handed out is what
-            is on the disk.
+        checkpoint_path: the training checkpoint, just written. It is read back, so that the export equals the file.
         cfg: the config that trained it.
-        out_dir: the folder that receives ``student_<which>.pth`` and ``student.py`` (``model_…`` where
-            nothing was distilled).
+        out_dir: the folder for ``student_<which>.pth`` and ``student.py`` (``model_…`` without distillation).
         which: ``'last'`` or ``'best'``.
     """
     name = 'student' if is_distillation(cfg) else 'model'
     checkpoint = safe_load(checkpoint_path)
     state, _ = classifier_state(checkpoint)
-    meta = {key: value for key, value in checkpoint.get('meta', {}).items()
-            if key in ('epoch', 'iter', 'time', 'dataset_meta', 'mmengine_version')}
+    meta = {key: value for key, value in checkpoint.get('meta', {}).items() if key in _META_KEYS}
     buffer = io.BytesIO()
     torch.save(dict(meta=meta, state_dict=state), buffer)
     write_atomically(Path(out_dir) / f'{name}_{which}.pth', buffer.getvalue())

@@ -11,10 +11,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from wsld_plugin.config.check import check_config, with_models
-from wsld_plugin.config.data import check_data, check_teacher
-from wsld_plugin.config.load import load_config
-from wsld_plugin.config.walk import short
+from wsld_plugin.config.check import check_config, check_data, check_teacher
+from wsld_plugin.config.load import load_config, short
 from wsld_plugin.errors import ConfigError, did_you_mean
 
 from .runs import Run
@@ -69,7 +67,7 @@ class Expansion:
     def _read(self, config: Path, options: Mapping[str, Any]) -> tuple[Config, str]:
         cfg = load_config(config, options)
         check_config(cfg)
-        settings = _fingerprint(with_models(cfg.to_dict(), (), []))
+        settings = _fingerprint(cfg.to_dict())
         if self.check_files:
             check_data(cfg)
             others = copy.deepcopy(cfg)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsld_plugin.config.files import read_config
-from wsld_plugin.config.paths import find_config
+from wsld_plugin.config.load import find_config, read_config
 from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
 
 from .expand import Expansion

@@ -8,8 +8,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
-from wsld_plugin.config.check import check_config
-from wsld_plugin.config.data import check_data, check_teacher
+from wsld_plugin.config.check import check_config, check_data, check_teacher
 from wsld_plugin.config.load import load_config
 from wsld_plugin.engine.keyed import key_training_set
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from wsld_plugin.config.models import resolve_model_cfg, student_model_cfg
 from wsld_plugin.connectors.class_map import load_class_map
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.models.build import resolve_model_cfg
-from wsld_plugin.models.student import student_model_cfg
 from wsld_plugin.teachers.cached import check_settings
 
 from .header import DTYPE, FORMAT

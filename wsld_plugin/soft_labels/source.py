@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from wsld_plugin.algorithms.heads import check_sources
+from wsld_plugin.config.models import build_model, resolve_model_cfg
 from wsld_plugin.connectors import LogitConnector
 from wsld_plugin.datasets import KeyedDataset, ResidentDataset, SampleKey
-from wsld_plugin.models.build import build_model, resolve_model_cfg
 from wsld_plugin.models.checkpoint import load_classifier
 from wsld_plugin.preprocessors import renormalize
 

@@ -9,9 +9,9 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from wsld_plugin.algorithms.heads import check_sources, head_classes
+from wsld_plugin.config.models import build_model, resolve_model_cfg
 from wsld_plugin.connectors import LogitConnector
 from wsld_plugin.errors import ConfigError, did_you_mean
-from wsld_plugin.models.build import build_model, resolve_model_cfg
 from wsld_plugin.models.checkpoint import load_classifier
 from wsld_plugin.preprocessors import renormalize
 

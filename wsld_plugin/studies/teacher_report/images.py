@@ -14,14 +14,12 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from wsld_plugin.config.check import check_config
-from wsld_plugin.config.data import check_data, check_teacher
+from wsld_plugin.config.check import check_config, check_data, check_teacher
 from wsld_plugin.config.load import load_config
+from wsld_plugin.config.models import build_model, student_model_cfg
 from wsld_plugin.datasets import KeyedDataset, SampleKey
 from wsld_plugin.errors import ConfigError, RunError, check_choice, check_integer
-from wsld_plugin.models.build import build_model
 from wsld_plugin.models.export import is_distillation
-from wsld_plugin.models.student import student_model_cfg
 from wsld_plugin.soft_labels.convert import use_cached_labels
 from wsld_plugin.soft_labels.reader import SoftLabels
 from wsld_plugin.soft_labels.settings import cache_folder, preprocessor_config

@@ -1,0 +1,206 @@
+"""What a ``type='…'`` of a config means, and which keyword arguments it takes."""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import mmengine.registry
+from mmengine import runner  # registers mmengine's own parts
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.registry import Registry
+from torch import nn
+
+from wsld_plugin.errors import nearest
+
+RENAMED = {'mmcls': 'mmpretrain', 'mmselfsup': 'mmpretrain'}  # packages that became part of another one
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+# Top-level keys that mmengine's runners and the tools of OpenMMLab read beside the runners' arguments.
+_ALSO_READ = {'accelerate', 'runner_type', 'custom_imports', 'tta_model', 'model_wrapper_cfg', 'sync_bn', 'compile',
+              'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
+              'init_weights_for_test_or_val'}
+
+
+class Found(NamedTuple):
+    """A class or function that can be built, and the kind of its registry: ``'model'``, ``'hook'``, …"""
+
+    kind: str
+    target: Callable[..., Any]
+
+
+class Keywords(NamedTuple):
+    """Keyword arguments: the known names, and whether others may be accepted too."""
+
+    names: frozenset[str]
+    others: bool
+
+
+def accepted_keywords(target: Callable[..., Any]) -> Keywords:
+    """The keyword arguments of a class or function.
+
+    Of a class whose ``__init__`` has ``**kwargs``: the union of the signatures along the method resolution order, up
+    to the first without ``**kwargs`` or to ``nn.Module``, and possibly others, which it may use itself.
+
+    >>> accepted_keywords(nn.ReLU)
+    Keywords(names=frozenset({'inplace'}), others=False)
+    """
+    names: set[str] = set()
+    others = False
+    for index, function in enumerate(_constructors(target) if isinstance(target, type) else [target]):
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):  # written in C
+            return Keywords(frozenset(names), others=True)
+        names.update(each.name for each in parameters[int(isinstance(target, type)):] if each.kind in _NAMED)
+        open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+        others = open_ended if index == 0 else others
+        if not open_ended:
+            break
+    return Keywords(frozenset(names), others)
+
+
+def required_keywords(target: Callable[..., Any]) -> frozenset[str]:
+    """The keyword arguments without which ``target`` cannot be called.
+
+    >>> sorted(required_keywords(nn.Linear))
+    ['in_features', 'out_features']
+    """
+    parameters = inspect.signature(target).parameters.values()
+    return frozenset(each.name for each in parameters if each.kind in _NAMED and each.default is each.empty)
+
+
+@cache
+def runner_keys() -> frozenset[str]:
+    """The top-level keys of a config that mmengine's runners read."""
+    runners = (runner.Runner, runner.FlexibleRunner)
+    return frozenset(_ALSO_READ).union(*(accepted_keywords(each).names for each in runners)) - {'cfg'}
+
+
+def find_type(name: str, scope: str, suffix: str = '') -> list[Found]:
+    """Everything that mmengine may build for ``type=name`` under the default scope ``scope``, from any registry.
+
+    ``suffix`` is what the builder appends to the name: MMRazor's recorders are written without ``Recorder``.
+    """
+    found = ((registry.root.name, _get(registry, name + suffix)) for registry in _registries(scope))
+    return [Found(kind, target) for kind, target in found if callable(target)]
+
+
+def unknown_type(name: str, scope: str, suffix: str = '') -> str:
+    """Why ``type=name`` cannot be built under ``scope``, with the nearest valid name."""
+    prefix, _, rest = name.partition('.')
+    if not rest:
+        return _unknown_name(name, scope, suffix)
+    if '.' not in rest and prefix in _scopes():
+        guess = nearest(rest, _names(_children(prefix), suffix))
+        return f'is not registered in the scope {prefix!r}.' + _guess(guess and f'{prefix}.{guess}')
+    if prefix.isidentifier() and '.' not in rest and find_spec(prefix) is None:
+        guess = RENAMED.get(prefix) or nearest(prefix, _scopes())
+        return f'names a package {prefix!r} that is not installed.' + _guess(guess and f'{guess}.{rest}')
+    return 'cannot be imported.' + _guess(_nearest_import(name))
+
+
+def unknown_scope(scope: str) -> str | None:
+    """Why ``scope`` holds no registries; None where it does."""
+    if scope in _scopes() or _children(scope):
+        return None
+    return 'no package of that name registers anything.' + _guess(RENAMED.get(scope) or nearest(scope, _scopes()))
+
+
+def _constructors(cls: Any) -> Iterator[Callable[..., None]]:
+    for base in inspect.getmro(cls):
+        if base in (nn.Module, object):  # the signature of nn.Module has **kwargs, but it rejects them
+            return
+        if '__init__' in vars(base):
+            yield vars(base)['__init__']
+
+
+def _unknown_name(name: str, scope: str, suffix: str) -> str:
+    why = unknown_scope(scope)
+    if why:
+        return f'is looked up in the scope {scope!r}, but {why}'
+    missing = f'is not registered in the scope {scope!r}.'
+    elsewhere = [other for other in _scopes() if name in _names(_children(other), suffix)]
+    if elsewhere:
+        return f'{missing} It is registered in {elsewhere[0]!r}: write {elsewhere[0] + "." + name!r}.'
+    known = {each: f'wsld_plugin.{each}' for each in _names(_children('wsld_plugin'), suffix)}
+    here = [node for registry in _registries(scope) for node in (registry, registry.root)]
+    known.update({each: each for each in _names(here, suffix)})
+    guess = nearest(name, known)
+    return missing + (_guess(known[guess]) if guess else
+                      " If it is your own, list its module in custom_imports=dict(imports=['…']).")
+
+
+def _get(registry: Registry, name: str) -> Any:
+    """The entry ``name`` of a registry or of its root; None where there is none."""
+    registry.import_from_location()
+    if '.' not in name:  # for these mmengine would also import a module of that name
+        return registry.module_dict.get(name) or registry.root.module_dict.get(name)
+    try:
+        return registry.get(name) if name.partition('.')[0].isidentifier() else None
+    except RuntimeError:  # raised for a dotted name that cannot be imported
+        return None
+
+
+def _registries(scope: str) -> list[Registry]:
+    """Where mmengine starts to search under ``scope``: the scope's own registries, else its own."""
+    own = _children(scope)
+    covered = {registry.root for registry in own}
+    return own + [root for root in _roots(mmengine.registry) if root not in covered]
+
+
+def _children(scope: str) -> list[Registry]:
+    roots = dict.fromkeys([*_roots(mmengine.registry), *_roots(_registry_module(scope))])
+    return [node for root in roots for node in _tree(root) if node.scope == scope]
+
+
+def _roots(module: ModuleType | None) -> list[Registry]:
+    return [value for value in vars(module).values()
+            if isinstance(value, Registry) and value.parent is None] if module else []
+
+
+def _tree(registry: Registry) -> Iterator[Registry]:
+    yield registry
+    for child in registry.children.values():
+        yield from _tree(child)
+
+
+@cache
+def _registry_module(scope: str) -> ModuleType | None:
+    try:
+        return import_module(f'{scope}.registry')
+    except ModuleNotFoundError:
+        return None
+
+
+def _scopes() -> list[str]:
+    """Scopes of installed packages and of registries."""
+    installed = [name for name in MODULE2PACKAGE if find_spec(name)]
+    return list(dict.fromkeys(installed + [node.scope for root in _roots(mmengine.registry) for node in _tree(root)]))
+
+
+def _names(nodes: Iterable[Registry], suffix: str = '') -> set[str]:
+    """The names in registries as they are written where the builder appends ``suffix``."""
+    return {name.removesuffix(suffix) for node in nodes for name in node.module_dict if name.endswith(suffix)}
+
+
+def _nearest_import(name: str) -> str | None:
+    """The import path most like ``name``, among the members of the deepest module of it that exists."""
+    parts = name.split('.')
+    for end in range(len(parts) - 1, 0, -1):
+        module = '.'.join(parts[:end])
+        try:
+            members = dir(import_module(module))
+        except (ImportError, TypeError, ValueError):
+            continue
+        guess = nearest(parts[end], members)
+        return guess and '.'.join([module, guess, *parts[end + 1:]])
+    return None
+
+
+def _guess(name: str | None) -> str:
+    return f' Did you mean {name!r}?' if name else ''

@@ -10,9 +10,6 @@ from mmengine.runner import Runner
 from processes import tool
 
 from wsld_plugin.analysis.regularization import describe, sample_measures, summarize
-from wsld_plugin.engine.graph import CapturedStep
-from wsld_plugin.engine.keyed import key_training_set
-from wsld_plugin.engine.resident import use_resident_data
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.hooks import SoftLabelMonitorHook
@@ -377,54 +374,3 @@ def test_tensorboard_has_the_histogram_of_the_weights(tmp_path):
     histogram = events.Histograms('soft_labels_epoch/weights')[0].histogram_value
     assert histogram.num == 40
     assert histogram.sum / 40 == pytest.approx(expected(seen, 2.0)['weight'])
-
-
-@pytest.mark.parametrize('resident', [False, True])
-def test_a_captured_step_of_resident_data_is_told_as_a_usual_one(tmp_path, resident):
-    """The last batch of an epoch is smaller: it is not replayed."""
-    cfg = config(tmp_path, epochs=5, optim_wrapper=dict(optimizer=dict(type='SGD', lr=.0625, fused=True)))
-    cfg.train_dataloader.batch_size = 15
-    key_training_set(cfg)
-    if resident:
-        use_resident_data(cfg)
-        cfg.custom_hooks.append(dict(type='wsld_plugin.CapturedStepHook', capture=False))
-    _, seen = train(cfg)
-    assert len(seen) == 15
-    for epoch in range(1, 6):
-        for name, value in expected(seen[3 * epoch - 3:3 * epoch], 2.0).items():
-            assert record(tmp_path, epoch)[name] == pytest.approx(value), (epoch, name)
-    np.testing.assert_array_equal(np.load(tmp_path / 'soft_label_monitor/samples.npz')['seen'], np.full(40, 5))
-
-
-def test_a_captured_step_is_looked_at_in_its_turns(tmp_path, monkeypatch):
-    """A graph repeats what was recorded: what did not run then does not run in any later step."""
-    cfg = config(tmp_path, epochs=5, monitor=dict(every=2),
-                 optim_wrapper=dict(optimizer=dict(type='SGD', lr=.0625, fused=True)))
-    key_training_set(cfg)
-    use_resident_data(cfg)
-    cfg.custom_hooks.append(dict(type='wsld_plugin.CapturedStepHook', capture=False))
-    recorded_on = []
-    record_step, replay = CapturedStep._record, CapturedStep._replay
-
-    def probe():
-        return next(hook for hook in runner.hooks if isinstance(hook, SoftLabelMonitorHook))._probe
-
-    def recording(self, *args):
-        recorded_on.append(probe().on)
-        return record_step(self, *args)
-
-    def replaying(self, *args):
-        on, probe().on = probe().on, recorded_on[-1]
-        try:
-            return replay(self, *args)
-        finally:
-            probe().on = on
-    monkeypatch.setattr(CapturedStep, '_record', recording)
-    monkeypatch.setattr(CapturedStep, '_replay', replaying)
-    runner = Runner.from_cfg(cfg)
-    seen = watch(runner)
-    runner.train()
-    assert recorded_on
-    for epoch in range(1, 6):
-        for name, value in expected(seen[2 * epoch - 2:2 * epoch - 1], 2.0).items():
-            assert record(tmp_path, epoch)[name] == pytest.approx(value), (epoch, name)

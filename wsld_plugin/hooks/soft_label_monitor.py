@@ -13,7 +13,6 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
 from wsld_plugin.analysis.regularization import describe, empty
-from wsld_plugin.engine.graph import CapturedStep
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.registry import HOOKS
 
@@ -95,8 +94,7 @@ class SoftLabelMonitorHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Look where it is this iteration's turn."""
-        # what is recorded is replayed in every iteration
-        self._probe.on = self.is_turn(runner) or _is_captured(runner)
+        self._probe.on = self.is_turn(runner)
         self._probe.follow()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
@@ -104,7 +102,7 @@ class SoftLabelMonitorHook(Hook):
         """Keep what the loss was given; measure now and then."""
         if self.is_turn(runner):
             # from 1, also where the training counts iterations
-            self._keep(data_batch, runner.iter // len(runner.train_dataloader) + 1, _is_captured(runner))
+            self._keep(data_batch, runner.iter // len(runner.train_dataloader) + 1, False)
         length, done = len(runner.train_dataloader), runner.iter + 1
         ends, last = done % length == 0, self.is_last_train_iter(runner)
         # of several ranks all must have read before one of them saves
@@ -175,7 +173,3 @@ def _forget_line(runner: Runner) -> None:
     scalars = runner.message_hub.log_scalars
     for name in [name for name in scalars if name.startswith('train/soft_labels/')]:
         scalars.pop(name)
-
-
-def _is_captured(runner: Runner) -> bool:
-    return isinstance(vars(runner.model).get('train_step'), CapturedStep)

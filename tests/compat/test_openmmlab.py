@@ -13,6 +13,7 @@ from factories import distillation
 from mmengine.config import Config, config
 from mmengine.registry import MODELS
 
+from wsld_plugin import version
 from wsld_plugin.compat import openmmlab
 
 QUANTIZATION = 'mmrazor.structures.quantization'
@@ -73,11 +74,8 @@ def imported() -> dict:
     ''')
 
 
-def test_mmrazor_models_can_be_imported_with_a_newer_mmcv(imported):
+def test_mmrazor_models_can_be_imported_with_a_newer_mmcv_which_keeps_its_version(imported):
     assert imported['distiller'] == 'SingleTeacherDistill'
-
-
-def test_mmcv_keeps_its_version(imported):
     assert imported['mmcv'] == '2.3.99'
 
 
@@ -90,18 +88,11 @@ def test_the_quantization_stand_in_is_imported_completely(imported):
     assert imported['bound']
 
 
-def test_applying_twice_changes_nothing(imported):
+def test_applying_twice_changes_nothing_and_nothing_is_installed_or_started(imported):
     assert imported['same']
-
-
-def test_nothing_is_installed_or_started(imported):
     assert imported['started'] == []
     assert not imported['pip']
-
-
-def test_the_version_is_the_package_s(imported):
-    from wsld_plugin.version import __version__
-    assert imported['version'] == __version__
+    assert imported['version'] == version.__version__
 
 
 @pytest.fixture(scope='module')
@@ -205,12 +196,12 @@ def seen(monkeypatch):
     return versions
 
 
-@pytest.mark.parametrize('version', ['2.0.1', '2.1.0'])
-def test_an_accepted_mmcv_version_is_not_changed(monkeypatch, seen, version):
-    monkeypatch.setattr(mmcv, '__version__', version)
+@pytest.mark.parametrize('accepted', ['2.0.1', '2.1.0'])
+def test_an_accepted_mmcv_version_is_not_changed(monkeypatch, seen, accepted):
+    monkeypatch.setattr(mmcv, '__version__', accepted)
     openmmlab.import_mmrazor_with_newer_mmcv()
     assert seen == []
-    assert mmcv.__version__ == version
+    assert mmcv.__version__ == accepted
 
 
 def test_mmrazor_is_not_imported_twice(monkeypatch, seen):
@@ -220,15 +211,11 @@ def test_mmrazor_is_not_imported_twice(monkeypatch, seen):
     assert seen == []
 
 
-def test_a_newer_version_is_hidden_for_the_import_alone(monkeypatch, seen):
+def test_a_newer_version_is_hidden_for_the_import_alone_and_restored_if_it_fails(monkeypatch, seen):
     monkeypatch.setattr(mmcv, '__version__', '2.3.6')
     openmmlab.import_mmrazor_with_newer_mmcv()
     assert seen == [('mmrazor', '2.1.0')]
     assert mmcv.__version__ == '2.3.6'
-
-
-def test_the_version_comes_back_when_the_import_fails(monkeypatch, seen):
-    monkeypatch.setattr(mmcv, '__version__', '2.3.6')
     monkeypatch.setattr(openmmlab.importlib, 'import_module', lambda name: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         openmmlab.import_mmrazor_with_newer_mmcv()

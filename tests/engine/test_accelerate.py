@@ -12,6 +12,8 @@ from mmengine.registry import DATASETS, RUNNERS, DefaultScope
 from packs import AUGMENTED, recorded
 from processes import tool
 from torch import nn
+from torch._inductor import cpp_builder
+from torch._inductor.exc import InvalidCxxCompiler
 
 from wsld_plugin.config.check import check_config
 from wsld_plugin.datasets import SampleKey
@@ -240,10 +242,12 @@ def test_losses_of_many_classes_are_compiled_and_train_the_same():
 
 
 def test_a_machine_without_a_compiler_is_refused_before_the_first_batch(tmp_path, monkeypatch):
+    def no_compiler():
+        raise InvalidCxxCompiler
     cfg = run_cfg(tmp_path, digits_distillation(), accelerate=dict(compile=True))
     accelerate(cfg)
     runner = RUNNERS.build(cfg)
-    monkeypatch.setattr('torch._inductor.config.cpp.cxx', ('no-such-compiler', ))
+    monkeypatch.setattr(cpp_builder, 'get_cpp_compiler', no_compiler)
     with pytest.raises(ConfigError, match=r'accelerate\.compile needs a C\+\+ compiler'):
         runner.train()
     assert runner.iter == 0

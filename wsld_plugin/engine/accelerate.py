@@ -182,7 +182,7 @@ class Runner(runner.Runner):
         return built
 
     def _init_model_weights(self) -> None:
-        converted = any(_is_channels_last(parameter) for parameter in self.model.parameters())
+        converted = any(weight.dim() == 4 and not weight.is_contiguous() for weight in self.model.parameters())
         if converted:
             self.model.to(memory_format=torch.contiguous_format)
         super()._init_model_weights()
@@ -200,11 +200,6 @@ def use_channels_last(model: nn.Module) -> None:
         return
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     cast(nn.Module, model.data_preprocessor).register_forward_hook(_to_channels_last)
-
-
-def _is_channels_last(tensor: torch.Tensor) -> bool:
-    return tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last) \
-        and not tensor.is_contiguous()
 
 
 def _to_channels_last(module: nn.Module, arguments: Any, batch: Any) -> Any:
@@ -316,8 +311,8 @@ def use_resident_data(cfg: Config) -> None:
             that were augmented on the CPU.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
-    while isinstance(dataset, Mapping) and dataset.get('type') in ('wsld_plugin.KeyedDataset',
-                                                                   'wsld_plugin.ResidentDataset'):
+    wrappers = ('wsld_plugin.KeyedDataset', 'wsld_plugin.ResidentDataset')
+    while isinstance(dataset, Mapping) and dataset.get('type') in wrappers:
         dataset = dataset['dataset']
     if not isinstance(dataset, Mapping):
         raise ConfigError(f'resident data: train_dataloader.dataset is {dataset!r}, expected the config of a data '

@@ -19,8 +19,8 @@ default_hooks = dict(
 accelerate = dict(
     amp=None,            # 'bf16': mixed precision, on a CPU too; 'fp16' with a loss scaler, on a GPU
     channels_last=True,  # the memory order in which convolutions run fastest
-    compile=False,       # True, or arguments of torch.compile such as dict(mode='reduce-overhead')
     resident=False,      # True: small images stay in device memory and are augmented there; docs/resident.md
+    # compile=True,      # or arguments of torch.compile: dict(mode='reduce-overhead')
 )
 
 env_cfg = dict(cudnn_benchmark=False)

@@ -104,6 +104,14 @@ def test_removed_types_are_refused_with_what_to_write(asked, message):
         accelerate(Config(dict(optim_wrapper={}, **asked)))
 
 
+def test_a_leaf_config_can_give_arguments_of_torch_compile(tmp_path):
+    leaf = tmp_path / 'leaf.py'
+    leaf.write_text(f"_base_ = '{CONFIGS}/wsld/wsld_resnet18-w32_resnet18-w8_digits.py'\n"
+                    "accelerate = dict(compile=dict(mode='reduce-overhead'))\n")
+    cfg = training_config(str(leaf), work_dir=str(tmp_path / 'run'))
+    assert cfg.accelerate.compile == dict(mode='reduce-overhead')
+
+
 def test_channels_last_trains_the_same_weights(tmp_path):
     fast, plain = run(tmp_path / 'fast'), run(tmp_path / 'plain', channels_last=False)
     weight = fast.model.student.backbone.layer1[0].conv1.weight

@@ -68,5 +68,5 @@ def _sizes(args):
 
 
 def _rounds(args):
-    from wsld_plugin.engine.cli import options_from
+    from wsld_plugin.engine.launch import options_from
     return dict(pairs=args.pairs, warmup=args.warmup, options=options_from(args.cfg_options))

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from _arguments import positive
-from _benchmark_data import add_data
 from _benchmark_loss import add_loss
 from _benchmark_steps import add_configs, add_monitor, add_step, add_train
 
@@ -19,7 +18,6 @@ def parse_args(argv=None):
     add_train(_command(commands, 'train', 'short runs through the Runner: what is not the step', 3, 10), positive)
     add_monitor(_command(commands, 'monitor', 'what SoftLabelMonitorHook costs, in one run', 50, 5), positive)
     add_loss(_command(commands, 'loss', "value and gradient of the losses beside MMRazor's", 40, 5))
-    add_data(_command(commands, 'data', 'images a second through a training pipeline', 20, 1), positive)
     args = parser.parse_args(argv)
     if args.pairs < 2:
         parser.error('--pairs must be at least 2: one round has no quartiles')
@@ -29,7 +27,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse, measure, tell."""
     args = parse_args(argv)
-    from wsld_plugin.engine.cli import stop_with_reason
+    from wsld_plugin.engine.launch import stop_with_reason
     with stop_with_reason():
         import torch
 

@@ -16,7 +16,7 @@ def main(argv=None):
     """Parse, load the plan, train and report."""
     args = parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which a shell's background job ignores
-    from wsld_plugin.engine.cli import options_from, stop_with_reason
+    from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason('Stopped. The same command goes on from here.'):
         from wsld_plugin.bias_variance.plan import load_plan
         from wsld_plugin.bias_variance.study import study

@@ -26,7 +26,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse, write, tell."""
     args = parse_args(argv)
-    from wsld_plugin.engine.cli import options_from, stop_with_reason
+    from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason():
         from wsld_plugin.soft_labels.command import cache_soft_labels, caching_config
         cfg = caching_config(args.config, views=args.views, top_k=args.top_k, out=args.out, work_dir=args.work_dir,

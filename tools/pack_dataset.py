@@ -38,7 +38,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse and run."""
     args = parse_args(argv)
-    from wsld_plugin.engine.cli import stop_with_reason
+    from wsld_plugin.engine.launch import stop_with_reason
     with stop_with_reason():
         from wsld_plugin.datasets import pack_sources, pack_upkeep, packing
         if args.command == 'verify':

@@ -21,7 +21,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse, measure, draw."""
     args = parse_args(argv)
-    from wsld_plugin.engine.cli import stop_with_reason
+    from wsld_plugin.engine.launch import stop_with_reason
     with stop_with_reason():
         from wsld_plugin.reproduce.plan import load_plan
         from wsld_plugin.reproduce.plane import draw_plane

@@ -19,7 +19,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse, draw."""
     args = parse_args(argv)
-    from wsld_plugin.engine.cli import stop_with_reason
+    from wsld_plugin.engine.launch import stop_with_reason
     with stop_with_reason():
         from wsld_plugin.analysis.plots import plot_runs
         plot_runs(args.out, args.runs)

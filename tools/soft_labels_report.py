@@ -23,7 +23,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse, measure, write."""
     args = parse_args(argv)
-    from wsld_plugin.engine.cli import options_from, stop_with_reason
+    from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason():
         from wsld_plugin.studies.teacher_report.page import soft_labels_report
         folder, _, sentence, notes = soft_labels_report(

@@ -15,9 +15,9 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse, load the config, test."""
     args = parse_args(argv)
-    from wsld_plugin.engine.cli import options_from, stop_with_reason
+    from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason():
-        from wsld_plugin.engine.evaluation import evaluate, evaluation_config
+        from wsld_plugin.engine.training import evaluate, evaluation_config
         evaluate(evaluation_config(args.config, work_dir=args.work_dir, options=options_from(args.cfg_options),
                             launcher=args.launcher), args.checkpoint, out=args.out)
 

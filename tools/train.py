@@ -20,7 +20,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse, load the config, train."""
     args = parse_args(argv)
-    from wsld_plugin.engine.cli import options_from, stop_with_reason
+    from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason('Stopped. The same command with --resume goes on from the last checkpoint.'):
         from wsld_plugin.engine.training import train, training_config
         train(training_config(

@@ -10,7 +10,6 @@ title = 'CIFAR-100: 240 epochs in bfloat16 on a CPU'
 teachers = 1
 options = {
     'accelerate.amp': 'bf16',
-    'accelerate.fold_teacher_bn': False,
     # no process but its own: there is one core for each run
     'accelerate.resident': True,
     'val_dataloader.num_workers': 0,

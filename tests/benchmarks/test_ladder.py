@@ -13,7 +13,7 @@ from wsld_plugin.benchmarks.ladder import Rung, _operations, reference_config, r
 from wsld_plugin.benchmarks.ladder_report import ladder_markdown, ladder_report
 from wsld_plugin.benchmarks.run import climb
 from wsld_plugin.benchmarks.step import TrainStep
-from wsld_plugin.engine.autocast import AutocastOptimWrapper
+from wsld_plugin.engine.accelerate import AutocastOptimWrapper
 from wsld_plugin.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

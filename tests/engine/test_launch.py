@@ -7,7 +7,8 @@ from factories import digits_classifier, digits_distillation, run_cfg
 from mmengine.config import ConfigDict
 from processes import ROOT, run, tool
 
-from wsld_plugin.engine.launch import prepare_launch
+from wsld_plugin import errors
+from wsld_plugin.engine.launch import options_from, prepare_launch, stop_with_reason
 from wsld_plugin.engine.training import train, training_config
 from wsld_plugin.errors import ConfigError
 
@@ -55,7 +56,7 @@ def test_two_gloo_processes_end_with_the_weights_of_one_process_on_the_joined_ba
 
 
 @needs_cpu
-def test_a_taken_port_is_the_users_to_choose(tmp_path):
+def test_a_taken_port_fails_with_an_error_that_names_it(tmp_path):
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         taken.listen()
@@ -65,7 +66,7 @@ def test_a_taken_port_is_the_users_to_choose(tmp_path):
     assert 'EADDRINUSE' in done.stderr or 'in use' in done.stderr
 
 
-def test_one_process_needs_nothing():
+def test_one_process_changes_no_config():
     cfg = ConfigDict(launcher='none')
     prepare_launch(cfg)
     assert cfg == dict(launcher='none')
@@ -83,8 +84,7 @@ import glob, os, torch
 from mmengine.config import ConfigDict
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from wsld_plugin.engine.cli import stop_with_reason
-from wsld_plugin.engine.launch import launched
+from wsld_plugin.engine.launch import launched, stop_with_reason
 
 os.environ.update(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
 
@@ -94,7 +94,7 @@ def gloo_threads():
 def run():
     with launched(ConfigDict(launcher='pytorch')):
         cycle = [DistributedDataParallel(nn.Linear(1, 1))]
-        cycle.append(cycle)  # as a Runner and its hooks
+        cycle.append(cycle)  # like a Runner and its hooks
         assert gloo_threads()
 '''
 
@@ -110,8 +110,8 @@ assert not gloo_threads(), gloo_threads()
 
 
 @needs_cpu
-def test_a_thread_of_gloo_that_is_late_is_waited_for():
-    """It frees a tensor, for which it needs the interpreter."""
+def test_a_late_thread_of_gloo_does_not_deadlock():
+    """The thread frees a tensor, for which it needs the GIL."""
     code = '''
 destroy = distributed.destroy_process_group
 
@@ -125,3 +125,34 @@ for _ in range(10):
         run()
 '''
     run(sys.executable, '-c', RUN_AND_FREE + code, PYTHONPATH=str(ROOT))
+
+
+def test_options_are_parsed_as_openmmlab_parses_them():
+    assert options_from(['a.b=1', 'c=[2,x]', 'd=(1,)', 'e=1e-4', 'f=None', 'g=a=b']) == {
+        'a.b': 1, 'c': [2, 'x'], 'd': (1, ), 'e': 1e-4, 'f': None, 'g': 'a=b'}
+    assert options_from(None) is None
+
+
+def test_an_option_without_a_value_is_refused():
+    with pytest.raises(errors.ConfigError, match='KEY=VALUE'):
+        options_from(['a.b'])
+
+
+@pytest.mark.parametrize('error', [errors.ConfigError, errors.RunError, FileNotFoundError])
+def test_a_users_error_is_printed_and_exits_with_1(error, capsys):
+    with pytest.raises(SystemExit) as exit_, stop_with_reason():
+        raise error('the reason')
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err == f'{error.__name__}: the reason\n'
+
+
+def test_any_other_error_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), stop_with_reason():
+        1 / 0  # noqa: B018
+
+
+def test_an_interruption_prints_how_to_continue_and_exits_with_130(capsys):
+    with pytest.raises(SystemExit) as exit_, stop_with_reason('Continue.'):
+        raise KeyboardInterrupt
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == '\nContinue.\n'

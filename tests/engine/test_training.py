@@ -1,10 +1,14 @@
+import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
-from factories import digits_classifier, run_cfg
+import torch
+from factories import build, digits_classifier, digits_distillation, run_cfg
+from mmengine.config import Config
 from mmengine.runner import Runner
 
-from wsld_plugin.engine.training import train, training_config
+from wsld_plugin.engine.training import drop_worker_settings, evaluate, evaluation_config, train, training_config
 from wsld_plugin.errors import ConfigError
 
 
@@ -23,7 +27,7 @@ def test_the_work_dir_is_named_after_the_config_unless_it_is_given(config, tmp_p
     assert training_config(config, work_dir='elsewhere').work_dir == 'elsewhere'
 
 
-def test_the_learning_rate_follows_the_batch_size_where_asked(config, tmp_path):
+def test_auto_scale_lr_scales_the_learning_rate_with_the_batch_size(config, tmp_path):
     rates = [train(training_config(config, work_dir=str(tmp_path / name), auto_scale_lr=scale,
                                    options=dict(experiment_name=name), validate=False)).optim_wrapper.get_lr()
              for name, scale in (('plain', False), ('scaled', True))]
@@ -48,13 +52,76 @@ def test_options_and_amp_change_the_config(config, tmp_path):
     assert cfg.optim_wrapper.optimizer.lr == 0.3
 
 
-def test_resume_without_a_checkpoint_starts_and_says_so(config, tmp_path, capfd):
+def test_resume_without_a_checkpoint_starts_and_logs_it(config, tmp_path, capfd):
     cfg = training_config(config, work_dir=str(tmp_path / 'new'), resume=True)
     assert not cfg.get('resume')
     assert 'holds no checkpoint yet' in ''.join(capfd.readouterr())
 
 
-def test_resume_does_not_start_anew_over_an_exported_model(config, tmp_path):
+def test_resume_does_not_overwrite_an_exported_model(config, tmp_path):
     (tmp_path / 'model_best.pth').touch()
     with pytest.raises(ConfigError, match=r'model_best\.pth'):
         training_config(config, work_dir=str(tmp_path), resume=True)
+
+
+@pytest.mark.parametrize(('name', 'message'), [
+    ('none.pth', r'none\.pth: no such file'), ('folder', r'folder: this is a folder.*load_from=.*weights\.pth'),
+    ('weights.pth', r'has no message_hub and no meta and no optimizer')])
+def test_what_cannot_be_resumed_is_refused(config, tmp_path, name, message):
+    (tmp_path / 'folder').mkdir()
+    torch.save(dict(state_dict={}), tmp_path / 'weights.pth')
+    with pytest.raises(ConfigError, match=message):
+        training_config(config, work_dir=str(tmp_path / 'run'), resume=str(tmp_path / name))
+
+
+def test_no_worker_outlives_a_run(tmp_path):
+    cfg = run_cfg(tmp_path, digits_classifier(), epochs=1)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(num_workers=1, persistent_workers=True)
+    before = multiprocessing.active_children()
+    runner = train(cfg)
+    assert multiprocessing.active_children() == before
+    assert runner.train_dataloader.persistent_workers
+
+
+def test_settings_of_workers_are_dropped_without_workers():
+    plain = dict(batch_size=2, num_workers=0, persistent_workers=True, prefetch_factor=4)
+    cfg = Config(dict(train_dataloader=dict(plain), val_dataloader=dict(plain, num_workers=1), test_dataloader=None))
+    drop_worker_settings(cfg)
+    assert cfg.train_dataloader == dict(batch_size=2, num_workers=0)
+    assert cfg.val_dataloader == dict(plain, num_workers=1)
+    assert cfg.test_dataloader is None
+
+
+@pytest.fixture
+def distillation_file(tmp_path):
+    path = tmp_path / 'small.py'
+    run_cfg(tmp_path / 'run', digits_distillation(teacher_ckpt='not/needed.pth')).dump(path)
+    return str(path)
+
+
+def weights(tmp_path, classes):
+    path = tmp_path / 'weights.pth'
+    state = build(digits_classifier()).state_dict()
+    torch.save(dict(meta=dict(dataset_meta=dict(classes=classes)), state_dict=state), path)
+    return str(path)
+
+
+def test_the_metrics_are_returned_and_written(distillation_file, tmp_path):
+    checkpoint = weights(tmp_path, tuple('0123456789'))
+    metrics = evaluate(evaluation_config(distillation_file), checkpoint, out=str(tmp_path / 'out.json'))
+    assert json.loads((tmp_path / 'out.json').read_text()) == metrics
+    assert 0 <= metrics['accuracy/top1'] <= 100
+
+
+def test_classes_in_another_order_are_refused(distillation_file, tmp_path):
+    with pytest.raises(ConfigError, match=r'\(trained / tested\): 0: 1 / 0, 1: 0 / 1\. '):
+        evaluate(evaluation_config(distillation_file), weights(tmp_path, tuple('1023456789')))
+
+
+def test_a_config_without_a_test_set_is_refused(tmp_path):
+    cfg = run_cfg(tmp_path / 'run', digits_classifier())
+    cfg.test_dataloader = None
+    cfg.dump(tmp_path / 'small.py')
+    with pytest.raises(ConfigError, match='no test_dataloader'):
+        evaluation_config(str(tmp_path / 'small.py'))

@@ -1,3 +1,4 @@
+import json
 import os
 
 import mmpretrain
@@ -5,12 +6,15 @@ import pytest
 import torch
 from factories import digits_classifier, digits_distillation, run_cfg
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import AtomicLocalBackend
+from wsld_plugin.hooks.checkpoint import newest_checkpoint, refuse_to_overwrite
 
 
-def test_the_last_and_the_best_are_kept_and_older_ones_go(tmp_path):
+def test_the_last_and_the_best_are_kept_and_older_ones_are_removed(tmp_path):
     Runner.from_cfg(run_cfg(tmp_path, digits_distillation(), epochs=3)).train()
     names = {path.name for path in tmp_path.glob('*.pth')}
     best = {name for name in names if name.startswith('best_')}
@@ -68,7 +72,7 @@ def test_the_exported_config_stands_alone(tmp_path):
     assert 'distill' not in text
 
 
-def test_the_averaged_student_is_what_is_exported(tmp_path):
+def test_the_averaged_student_is_exported(tmp_path):
     cfg = run_cfg(tmp_path, digits_distillation(), epochs=1,
                   custom_hooks=[dict(type='EMAHook', momentum=0.5)])
     runner = Runner.from_cfg(cfg)
@@ -84,7 +88,7 @@ def log_of(folder):
     return '\n'.join(path.read_text() for path in sorted(folder.glob('*/*.log')))
 
 
-def test_a_resumed_run_says_when_nothing_is_left_and_when_the_batches_are_others(tmp_path):
+def test_a_resumed_run_warns_if_nothing_is_left_and_if_the_batch_size_differs(tmp_path):
     Runner.from_cfg(run_cfg(tmp_path, digits_distillation(), epochs=1)).train()
     assert 'Nothing is left' not in log_of(tmp_path)
     Runner.from_cfg(run_cfg(tmp_path, digits_distillation(), epochs=1, resume=True)).train()
@@ -96,7 +100,7 @@ def test_a_resumed_run_says_when_nothing_is_left_and_when_the_batches_are_others
     assert 'another batch size or number of processes: 2 iterations in 1 epochs, here 4' in log_of(tmp_path)
 
 
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     whole = Runner.from_cfg(run_cfg(tmp_path / 'whole', digits_distillation(), epochs=4))
     whole.train()
     Runner.from_cfg(run_cfg(tmp_path / 'parts', digits_distillation(), epochs=2)).train()
@@ -106,3 +110,101 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, rest.model.state_dict()[name]), name
     assert {path.name for path in (tmp_path / 'parts').glob('epoch_*.pth')} == {'epoch_4.pth'}
+
+
+class Interrupt(Hook):
+    """Ends the run after an epoch, before its validation or before the next epoch."""
+
+    def __init__(self, epoch, before):
+        self.epoch = epoch
+        setattr(self, f'before_{before}_epoch', self.end)
+
+    def end(self, runner):
+        if runner.epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def train_in(work_dir, epochs=3, interrupt_at=None, before='val', **more):
+    cfg = run_cfg(work_dir, digits_classifier(), epochs=epochs, **more)
+    cfg.default_hooks.resume_validation = dict(type='wsld_plugin.ResumeValidationHook')
+    if list(work_dir.glob('epoch_*.pth')):
+        cfg.resume = True
+    runner = Runner.from_cfg(cfg)
+    if interrupt_at is None:
+        runner.train()
+        return runner
+    runner.register_hook(Interrupt(interrupt_at, before))
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    return None
+
+
+def curve(work_dir):
+    records = [json.loads(line) for log in sorted(work_dir.glob('*/vis_data/scalars.json'))
+               for line in log.read_text().splitlines()]
+    return [(record['step'], record['accuracy/top1']) for record in records if 'accuracy/top1' in record]
+
+
+@pytest.mark.parametrize('epoch', [2, 3])
+def test_the_accuracy_of_the_epoch_before_a_resume_is_that_of_a_run_without_interruption(tmp_path, epoch):
+    train_in(tmp_path / 'whole')
+    train_in(tmp_path / 'halves', interrupt_at=epoch)
+    assert [step for step, _ in curve(tmp_path / 'halves')] == list(range(1, epoch))
+    train_in(tmp_path / 'halves')
+    assert curve(tmp_path / 'halves') == curve(tmp_path / 'whole')
+
+
+def test_the_best_score_counts_the_epoch_before_the_resume(tmp_path):
+    train_in(tmp_path, interrupt_at=2)
+    runner = train_in(tmp_path)
+    assert runner.message_hub.get_info('best_score') == max(accuracy for _, accuracy in curve(tmp_path))
+
+
+def test_an_epoch_whose_validation_was_not_due_is_not_validated(tmp_path):
+    settings = dict(epochs=4, train_cfg=dict(by_epoch=True, max_epochs=4, val_interval=2))
+    train_in(tmp_path, interrupt_at=3, before='train', **settings)
+    assert (tmp_path / 'epoch_3.pth').is_file()
+    train_in(tmp_path, **settings)
+    assert [step for step, _ in curve(tmp_path)] == [2, 4]
+
+
+def test_a_new_run_validates_nothing_before_it_trains(tmp_path):
+    train_in(tmp_path, epochs=1)
+    assert len(curve(tmp_path)) == 1
+
+
+def files(folder, *names):
+    for name in names:
+        (folder / name).touch()
+
+
+def test_the_pointer_names_the_newest(tmp_path):
+    files(tmp_path, 'epoch_1.pth', 'epoch_2.pth')
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/before/the/move/epoch_1.pth')
+    assert newest_checkpoint(tmp_path).name == 'epoch_1.pth'
+
+
+@pytest.mark.parametrize('pointer', [None, '', 'epoch_7.pth'])
+def test_without_a_usable_pointer_the_highest_number_counts(tmp_path, pointer):
+    files(tmp_path, 'epoch_2.pth', 'epoch_10.pth', 'best_accuracy_top1_epoch_11.pth', 'student_last.pth')
+    if pointer is not None:
+        (tmp_path / 'last_checkpoint').write_text(pointer)
+    assert newest_checkpoint(tmp_path).name == 'epoch_10.pth'
+
+
+def test_an_empty_or_missing_folder_has_none(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    assert newest_checkpoint(tmp_path / 'missing') is None
+
+
+def test_a_new_run_does_not_overwrite_a_trained_one(tmp_path):
+    refuse_to_overwrite(tmp_path)
+    files(tmp_path, 'iter_5.pth')
+    with pytest.raises(ConfigError, match=r'iter_5\.pth.*--resume.*--work-dir'):
+        refuse_to_overwrite(tmp_path)
+
+
+def test_an_exported_student_alone_is_not_overwritten_either(tmp_path):
+    files(tmp_path, 'student_best.pth')
+    with pytest.raises(ConfigError, match=r'student_best\.pth.*Start a new one with --work-dir'):
+        refuse_to_overwrite(tmp_path)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from wsld_plugin.engine.cli import options_from
+from wsld_plugin.engine.launch import options_from
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.reproduce.expand import Expansion
 from wsld_plugin.reproduce.plan import load_plan

@@ -9,7 +9,7 @@ import pytest
 from processes import run as run_tool
 from processes import start, tool
 
-from wsld_plugin.engine.cli import options_from
+from wsld_plugin.engine.launch import options_from
 from wsld_plugin.reproduce.plan import load_plan
 from wsld_plugin.reproduce.runs import accuracy_curve
 

@@ -14,11 +14,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import set_random_seed
 
-from wsld_plugin.algorithms import SoftLabelDistill
 from wsld_plugin.algorithms.heads import head_classes
-from wsld_plugin.engine.runner import use_channels_last
+from wsld_plugin.engine.accelerate import compile_backbones, compile_losses, use_channels_last
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.hooks.accelerate import compile_backbones, compile_losses, fold_teacher
 
 from .batches import collate_of, random_batch
 from .gate import check_repeats
@@ -111,8 +109,6 @@ def accelerate_model(model: torch.nn.Module, parts: Mapping[str, Any], batch: An
     lines = []
     if parts.get('channels_last'):
         use_channels_last(model)
-    if parts.get('fold_teacher_bn') and isinstance(model, SoftLabelDistill):
-        lines += fold_teacher(model, copy.deepcopy(batch))
     if parts.get('compile'):
         options = {} if parts['compile'] is True else parts['compile']
         lines += compile_backbones(model, options) + compile_losses(model, options)

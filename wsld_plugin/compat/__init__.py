@@ -1,13 +1,7 @@
-"""OpenMMLab, the originals or the maintained forks, on current PyTorch and numpy.
-
-One remedy a file; each names the cause it cures and when it does nothing. They act on the running process
-only: no installed file is edited and nothing is ever installed.
-"""
+"""OpenMMLab on current PyTorch, and checkpoints that execute nothing."""
 from importlib import import_module
 
-# In this order: the later ones import what the earlier ones make importable.
-_REMEDIES = ('requirements', 'mmcv_lite', 'mmcv_version', 'mmrazor_quantization', 'mmrazor_inplace',
-             'safe_checkpoints', 'config_text', 'fsdp_optimizer_state', 'deepspeed_optimizers')
+from . import openmmlab
 
 
 def apply() -> None:
@@ -16,5 +10,5 @@ def apply() -> None:
     Raises:
         ImportError: a package that only the user can install is missing or too old.
     """
-    for remedy in _REMEDIES:
-        import_module(f'{__name__}.{remedy}').apply()
+    openmmlab.apply()
+    import_module(f'{__name__}.safe_checkpoints').apply()  # imports mmengine, which may be missing

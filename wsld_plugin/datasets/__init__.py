@@ -1,5 +1,5 @@
 """Data sets."""
-from . import transforms, weak
+from . import weak
 from .digits import Digits
 from .keyed import KeyedDataset, KeyedSampler, SampleKey
 from .packed import PackedDataset
@@ -7,5 +7,5 @@ from .parts import PartSampler
 from .resident import ResidentDataset
 from .synthetic import Mixture
 
-__all__ = ['transforms', 'weak', 'Digits', 'Mixture', 'PackedDataset', 'KeyedDataset', 'KeyedSampler', 'SampleKey',
+__all__ = ['weak', 'Digits', 'Mixture', 'PackedDataset', 'KeyedDataset', 'KeyedSampler', 'SampleKey',
            'PartSampler', 'ResidentDataset']

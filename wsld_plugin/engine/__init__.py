@@ -1,8 +1,4 @@
-"""How a step runs: configs, launching, mixed precision, resume. Never what it computes."""
-from .autocast import AutocastOptimWrapper
-from .deepspeed import DeepSpeedStrategy
-from .flexible import FlexibleRunner
-from .fsdp import FSDPStrategy
-from .runner import Runner
+"""How a run is configured, launched and accelerated."""
+from .accelerate import AccelerateHook, AutocastOptimWrapper, Runner
 
-__all__ = ['AutocastOptimWrapper', 'DeepSpeedStrategy', 'FlexibleRunner', 'FSDPStrategy', 'Runner']
+__all__ = ['AccelerateHook', 'AutocastOptimWrapper', 'Runner']

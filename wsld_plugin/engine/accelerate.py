@@ -1,80 +1,335 @@
-"""The switch ``accelerate``: how a step runs, never what it computes."""
+"""The switch ``accelerate``: how a step runs, not what it computes."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, cast
 
+import torch
+from mmengine import runner
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from torch import nn
 
+from wsld_plugin.algorithms.heads import head_classes
 from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
+from wsld_plugin.preprocessors.resident_read import DRAWS_NOTHING, check_supported, without_scope
+from wsld_plugin.registry import HOOKS, OPTIM_WRAPPERS, RUNNERS
 
-from .autocast import use_amp
-from .decoding import use_scaled_decoding
-from .graph_settings import use_captured_step
-from .resident import use_resident_data
+from .keyed import key_training_set
 
-# The parts that keep float32 results are on.
-DEFAULTS = dict(amp=None, channels_last=True, fold_teacher_bn=True, compile=False, resident=False, cuda_graph=False,
-                decode=None)
-_ON_OR_OFF = ('channels_last', 'fold_teacher_bn', 'resident', 'cuda_graph')
-_VALUES: dict[str, tuple[Any, ...]] = {
-    'amp': (None, 'bf16', 'fp16'), 'decode': (None, 'exact', 'scaled'), **dict.fromkeys(_ON_OR_OFF, (True, False))}
+DEFAULTS = dict(amp=None, channels_last=True, compile=False, resident=False)
+_VALUES: dict[str, tuple[Any, ...]] = dict(amp=(None, 'bf16', 'fp16'), channels_last=(True, False),
+                                           resident=(True, False))
+# From this number of classes on the losses are a measurable part of a step; compiled, KD takes half the time.
+MANY_CLASSES = 10_000
+
+_NO_SHARDS = "Remove `strategy`, write runner_type='Runner', and train with DDP (docs/scale.md)."
+_NO_GRAPH = "Own CUDA graphs were removed. Write accelerate=dict(compile=dict(mode='reduce-overhead'))."
+_NO_DECODING = 'Partial decoding of JPEGs was removed. '
+_REMOVED_PARTS = dict(
+    cuda_graph=_NO_GRAPH, fold_teacher_bn=None,  # a value that asks for nothing removed is dropped; here any value
+    decode=_NO_DECODING + 'Remove `accelerate.decode`: LoadImageFromFile decodes whole files.')
+_REMOVED_TYPES = dict(
+    CapturedStepHook=_NO_GRAPH,
+    LoadRandomResizedCrop=_NO_DECODING + "Write dict(type='LoadImageFromFile') and dict(type='RandomResizedCrop', "
+                                         'scale=…).',
+    PackPlanes=_NO_DECODING + "Write dict(type='PackInputs').",
+    FlexibleRunner=_NO_SHARDS, FSDPStrategy=_NO_SHARDS, DeepSpeedStrategy=_NO_SHARDS)
 
 
 def accelerate(cfg: Config) -> None:
-    """Write what ``accelerate`` asks for into the other parts of a training config, in place.
+    """Apply ``accelerate`` to the other parts of a training config, in place.
 
-    ================  =======  ==================================================================================
-    part              default  effect
-    ================  =======  ==================================================================================
-    amp               None     ``'bf16'`` or ``'fp16'``: mixed precision; see :func:`use_amp`
-    channels_last     True     weights and images in the order N, H, W, C in memory: the same sums
-    fold_teacher_bn   True     the teacher's BatchNorms become part of its convolutions; see :class:`Fold`
-    compile           False    True, or a dict of arguments of `torch.compile`: backbones compiled, and losses
-                               of many classes
-    resident          False    the training set lives on the device; see :func:`use_resident_data`
-    cuda_graph        False    with ``resident``: the step is recorded once and replayed; see `CapturedStepHook`
-    decode            None     ``'exact'`` or ``'scaled'``: of a JPEG only what its crop needs is decoded; see
-                               :func:`use_scaled_decoding`
-    ================  =======  ==================================================================================
-
-    What a machine or a model cannot do is refused, or left out with a line in the log that says why.
+    =============  =======  =====================================================================================
+    part           default  effect
+    =============  =======  =====================================================================================
+    amp            None     ``'bf16'`` or ``'fp16'``: mixed precision; see :func:`use_amp`
+    channels_last  True     weights and images in the memory order N, H, W, C; see :class:`Runner`
+    compile        False    True, or a dict of arguments of ``torch.compile``; see :class:`AccelerateHook`
+    resident       False    the training set stays in device memory; see :func:`use_resident_data`
+    =============  =======  =====================================================================================
 
     Args:
-        cfg: a whole training config; where it has no ``accelerate``, the defaults hold.
+        cfg: a whole training config; without ``accelerate`` the defaults apply.
 
     Raises:
-        ConfigError: an unknown part or value.
+        ConfigError: an unknown part or value, or something that was removed.
     """
-    given = cfg.get('accelerate')
-    given = {} if given is None else given
+    _reject_removed(cfg)
+    given = {} if cfg.get('accelerate') is None else cfg.accelerate
     if not isinstance(given, Mapping):
         raise ConfigError(f'accelerate={given!r}, expected a dict of parts, such as dict(amp=\'bf16\').')
-    for name in given:
-        if name not in DEFAULTS:
-            raise ConfigError(f'accelerate.{name}: there is no such part, but {", ".join(DEFAULTS)}.'
+    parts = dict(DEFAULTS)
+    for name, value in given.items():
+        if name in _REMOVED_PARTS:
+            if value and _REMOVED_PARTS[name]:
+                raise ConfigError(f'accelerate.{name}={value!r}: {_REMOVED_PARTS[name]}')
+        elif name not in DEFAULTS:
+            raise ConfigError(f'accelerate.{name}: unknown part, expected one of {", ".join(DEFAULTS)}.'
                               + did_you_mean(str(name), DEFAULTS))
-    parts = {**DEFAULTS, **given}
+        else:
+            parts[name] = value
     for name, choices in _VALUES.items():
         check_choice(f'accelerate.{name}', parts[name], choices)
     if not isinstance(parts['compile'], (bool, Mapping)):
         raise ConfigError(f'accelerate.compile={parts["compile"]!r}, expected True, False or a dict of arguments of '
-                          "torch.compile, such as dict(mode='max-autotune').")
+                          "torch.compile, such as dict(mode='reduce-overhead').")
     cfg.accelerate = parts
     if parts['amp']:
         use_amp(cfg, str(parts['amp']))
-    if parts['decode']:
-        for line in use_scaled_decoding(cfg, exact=parts['decode'] == 'exact'):
-            print_log(f'accelerate.decode: {line}', logger='current')
     if parts['resident']:
         use_resident_data(cfg)
-    if parts['cuda_graph']:
-        if not parts['resident']:
-            raise ConfigError('accelerate.cuda_graph=True needs accelerate.resident=True: a recorded step reads its '
-                              'images from the same place each time.')
-        use_captured_step(cfg)
     if cfg.get('runner_type', 'Runner') == 'Runner':
         cfg.runner_type = 'wsld_plugin.Runner'
-    hook = dict(type='wsld_plugin.AccelerateHook', fold_teacher_bn=parts['fold_teacher_bn'], compile=parts['compile'])
+    hook = dict(type='wsld_plugin.AccelerateHook', compile=parts['compile'])
     cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'accelerate': hook}
+
+
+def _reject_removed(cfg: Config) -> None:
+    for path, kind in [('runner_type', cfg.get('runner_type')), *_types(cfg.to_dict(), '')]:
+        scope, _, name = str(kind).rpartition('.')
+        if name in _REMOVED_TYPES and scope in ('', 'mmengine', 'wsld_plugin'):
+            raise ConfigError(f'{path}={kind!r}: {_REMOVED_TYPES[name]}')
+    if cfg.get('strategy'):
+        raise ConfigError(f'strategy={dict(cfg.strategy)!r}: FSDP and DeepSpeed were removed. {_NO_SHARDS}')
+
+
+def _types(part: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            if key == 'type':
+                yield f'{path}type', value
+            yield from _types(value, f'{path}{key}.')
+    elif isinstance(part, (list, tuple)):
+        for index, value in enumerate(part):
+            yield from _types(value, f'{path}{index}.')
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """An ``OptimWrapper`` whose forward passes run under ``torch.autocast`` in bfloat16, on any device.
+
+    bfloat16 has the exponent range of float32, so no loss scaler is needed. mmengine's ``AmpOptimWrapper`` requires
+    a GPU. Weights, optimizer state and the losses of this package stay in float32.
+
+    Args:
+        dtype: ``'bfloat16'``; float16 needs a scaler: use mmengine's ``AmpOptimWrapper``.
+        **kwargs: as for ``OptimWrapper`` (``optimizer``, ``accumulative_counts``, ``clip_grad``).
+
+    Raises:
+        ConfigError: another ``dtype``.
+    """
+
+    def __init__(self, dtype: str = 'bfloat16', **kwargs: Any) -> None:
+        if dtype != 'bfloat16':
+            raise ConfigError(f"AutocastOptimWrapper(dtype={dtype!r}), expected 'bfloat16'; for float16 use "
+                              "type='AmpOptimWrapper', dtype='float16', which scales the loss.")
+        super().__init__(**kwargs)
+        self.dtype = torch.bfloat16
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run the forward pass under autocast."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, self.dtype):
+            yield
+
+
+def use_amp(cfg: dict[str, Any], dtype: str) -> None:
+    """Switch the ``optim_wrapper`` of a config to mixed precision, in place.
+
+    Args:
+        cfg: the whole config.
+        dtype: ``'bf16'`` on any device, or ``'fp16'`` with a loss scaler on a GPU.
+
+    Raises:
+        ConfigError: the optimizer wrapper cannot be replaced, or float16 without a GPU.
+    """
+    wrapper = cfg['optim_wrapper']
+    given = wrapper.get('type', 'OptimWrapper')
+    replaceable = ('OptimWrapper', 'AmpOptimWrapper', 'wsld_plugin.AutocastOptimWrapper')
+    if given not in replaceable:
+        raise ConfigError(f'--amp cannot replace optim_wrapper type {given!r}; it replaces '
+                          f'{", ".join(replaceable)}. Set mixed precision in the config instead.')
+    if dtype == 'bf16':
+        wrapper.pop('loss_scale', None)
+        wrapper.update(type='wsld_plugin.AutocastOptimWrapper', dtype='bfloat16')
+    elif not torch.cuda.is_available():
+        raise ConfigError('--amp fp16 needs a GPU: float16 needs a loss scaler. On a CPU use --amp bf16.')
+    else:
+        wrapper.update(type='AmpOptimWrapper', dtype='float16')
+        wrapper.setdefault('loss_scale', 'dynamic')
+
+
+@RUNNERS.register_module()
+class Runner(runner.Runner):
+    """mmengine's Runner that converts the model to ``accelerate.channels_last`` before it is wrapped.
+
+    A distributed wrapper takes the memory order of its gradient buckets from the weights it finds. Weights are drawn
+    in their order in memory, so they are contiguous while they are initialised: a seed gives the same weights.
+    """
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model as mmengine does, and convert it."""
+        built = super().build_model(model)
+        if (self.cfg.get('accelerate') or {}).get('channels_last'):
+            use_channels_last(built)
+        return built
+
+    def _init_model_weights(self) -> None:
+        converted = any(weight.dim() == 4 and not weight.is_contiguous() for weight in self.model.parameters())
+        if converted:
+            self.model.to(memory_format=torch.contiguous_format)
+        super()._init_model_weights()
+        if converted:
+            self.model.to(memory_format=torch.channels_last)
+
+
+def use_channels_last(model: nn.Module) -> None:
+    """Convert the weights of a model and of its teacher, and the batches that it preprocesses, to channels-last.
+
+    No shape changes. A model without 2-d convolutions is left out, with a line in the log.
+    """
+    if not any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        print_log('accelerate.channels_last: left out, the model has no 2-d convolution.', logger='current')
+        return
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    cast(nn.Module, model.data_preprocessor).register_forward_hook(_to_channels_last)
+
+
+def _to_channels_last(module: nn.Module, arguments: Any, batch: Any) -> Any:
+    inputs = batch.get('inputs') if isinstance(batch, dict) else None
+    if isinstance(inputs, torch.Tensor) and inputs.dim() == 4:
+        batch['inputs'] = inputs.contiguous(memory_format=torch.channels_last)
+    return batch
+
+
+@HOOKS.register_module()
+class AccelerateHook(Hook):
+    """Compile the backbones, and the losses of 10,000 classes and more, before the first step.
+
+    Every part that is compiled or left out is one line of the log.
+
+    Args:
+        compile: True, or a dict of arguments of ``torch.compile``: compile the backbones of student and teacher,
+            except one with a forward hook inside, such as a recorder's.
+
+    Raises:
+        ConfigError: this machine has no compiler.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, compile: bool | Mapping[str, Any] = False) -> None:
+        self.compile = compile
+        self._ready = not compile
+
+    def before_train(self, runner: runner.Runner) -> None:
+        """Check the machine before the first batch is loaded."""
+        if self.compile:
+            check_compiler(next(runner.model.parameters()).device)
+
+    def before_train_iter(self, runner: runner.Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Compile before the first step."""
+        if self._ready:
+            return
+        self._ready = True
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        options = self.compile if isinstance(self.compile, Mapping) else {}
+        for line in compile_backbones(model, options) + compile_losses(model, options):
+            runner.logger.info(f'accelerate.{line}')
+
+
+def check_compiler(device: torch.device) -> None:
+    """Check that the machine has what ``torch.compile`` needs: a C++ compiler, or Triton for CUDA.
+
+    Raises:
+        ConfigError: naming what is missing.
+    """
+    if device.type == 'cuda':
+        missing = None if find_spec('triton') else 'Triton'
+    else:
+        from torch._inductor import cpp_builder, exc
+        try:
+            cpp_builder.get_cpp_compiler()
+            missing = None
+        except exc.InvalidCxxCompiler:
+            missing = 'a C++ compiler (g++ or clang++)'
+    if missing:
+        raise ConfigError(f'accelerate.compile needs {missing}, which this machine does not have. Install it, or set '
+                          'accelerate=dict(compile=False).')
+
+
+def compile_backbones(model: nn.Module, options: Mapping[str, Any]) -> list[str]:
+    """Compile the backbones of a classifier, or of student and teacher (ensemble members too); return log lines."""
+    lines = []
+    for role, part in (('teacher', getattr(model, 'teacher', None)), ('student', getattr(model, 'student', model))):
+        for name, backbone in (part.named_modules() if isinstance(part, nn.Module) else ()):
+            if name.split('.')[-1] != 'backbone':
+                continue
+            hooked = next((inner for inner, module in backbone.named_modules()
+                           if inner and (module._forward_hooks or module._forward_pre_hooks)), None)
+            if hooked:  # the graph would break there
+                lines.append(f"compile: left out for the {role}'s {name}, {hooked!r} in it has a hook.")
+            else:
+                backbone.compile(**options)
+                lines.append(f"compile: the {role}'s {name}.")
+    return lines
+
+
+def compile_losses(model: Any, options: Mapping[str, Any]) -> list[str]:
+    """Compile the losses of a distillation with `MANY_CLASSES` or more; return log lines."""
+    if not hasattr(model, 'distiller') or (head_classes(model.student) or 0) < MANY_CLASSES:
+        return []
+    losses = model.distiller.distill_losses
+    for loss in losses.values():
+        loss.compile(**options)
+    return [f'compile: the loss {name}.' for name in losses]
+
+
+# Settings of worker processes and of copies from them.
+_WORKER_SETTINGS = ('persistent_workers', 'prefetch_factor', 'pin_memory', 'pin_memory_device', 'timeout',
+                    'multiprocessing_context', 'worker_init_fn', 'in_order', 'disable_subprocess_warning')
+
+
+def use_resident_data(cfg: Config) -> None:
+    """Keep the training set of a whole config in device memory, in place; see `ResidentDataset`.
+
+    Data set, pipeline, order of the samples, batch size and schedule stay. The training loader has no workers.
+    Validation is loaded as before. A second call changes nothing.
+
+    Args:
+        cfg: the config, after options were merged into it.
+
+    Raises:
+        ConfigError: no training set; a transform that is not supported on the device; cached soft labels of images
+            that were augmented on the CPU.
+    """
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    wrappers = ('wsld_plugin.KeyedDataset', 'wsld_plugin.ResidentDataset')
+    while isinstance(dataset, Mapping) and dataset.get('type') in wrappers:
+        dataset = dataset['dataset']
+    if not isinstance(dataset, Mapping):
+        raise ConfigError(f'resident data: train_dataloader.dataset is {dataset!r}, expected the config of a data '
+                          'set.')
+    names = [_type_name(transform) for transform in dataset.get('pipeline') or ()]
+    check_supported(names)
+    random = {without_scope(name) for name in names} - {*DRAWS_NOTHING}
+    if random and _type_name((cfg.get('model') or {}).get('teacher')).split('.')[-1] == 'CachedTeacher':
+        raise ConfigError('resident data: the soft labels of a CachedTeacher belong to images that were augmented on '
+                          'the CPU, and resident data are augmented by other random numbers. Set '
+                          'accelerate.resident=False, or use the teacher itself.')
+    key_training_set(cfg)
+    loader = {key: value for key, value in cfg.train_dataloader.items() if key not in _WORKER_SETTINGS}
+    cfg.train_dataloader = {**loader, 'num_workers': 0, 'collate_fn': {'type': 'wsld_plugin.whole_batch'},
+                            'dataset': {'type': 'wsld_plugin.ResidentDataset', 'dataset': dataset}}
+
+
+def _type_name(part: Any) -> str:
+    kind = part.get('type') if isinstance(part, Mapping) else None
+    return kind if isinstance(kind, str) else getattr(kind, '__name__', '')

@@ -1,28 +1,63 @@
-"""Starting several processes, with or without a GPU."""
+"""Start and end of a process: command-line options, user errors, and one or several processes."""
 from __future__ import annotations
 
 import gc
+import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mmengine.config import DictAction
 from mmengine.device import get_device
 from torch import distributed
 
-from wsld_plugin.errors import ConfigError
+from wsld_plugin.errors import CheckpointError, ConfigError, NonFiniteLossError, RunError
 
-from .flexible import is_flexible, needs_launcher
+_USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, RunError, FileNotFoundError, FileExistsError,
+                IsADirectoryError, NotADirectoryError, PermissionError)
+_ended: list[distributed.ProcessGroup | None] = []  # process groups of ended runs; see `launched`
 
-_ended: list[distributed.ProcessGroup | None] = []  # of runs that may not be freed yet
+
+def options_from(pairs: list[str] | None) -> dict[str, Any] | None:
+    """Parse ``['a.b=1', 'c=[2,3]']`` to ``{'a.b': 1, 'c': [2, 3]}``, as OpenMMLab parses ``--cfg-options``.
+
+    Raises:
+        ConfigError: a pair has no ``=``.
+    """
+    for pair in pairs or []:
+        if '=' not in pair:
+            raise ConfigError(f'--cfg-options {pair!r}: expected KEY=VALUE.')
+    parser = ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='*', action=DictAction)
+    return parser.parse_args(['--cfg-options', *pairs]).cfg_options if pairs else None
+
+
+@contextmanager
+def stop_with_reason(interrupted: str = 'Stopped.') -> Iterator[None]:
+    """Print an error that the user can fix as a message without a traceback, and exit with status 1.
+
+    Args:
+        interrupted: message after Ctrl-C; the exit status is then 130, as a shell expects.
+    """
+    try:
+        yield
+        free_ended_runs()
+    except _USER_ERRORS as error:
+        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print(f'\n{interrupted}', file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 @contextmanager
 def launched(cfg: dict[str, Any]) -> Iterator[None]:
-    """Run a Runner inside: started by :func:`prepare_launch`, ended together with the other processes.
+    """Run a Runner inside: :func:`prepare_launch` before it, and a common end of all processes after it.
 
-    A process that leaves while another is still in a collective makes that one abort. The last reference to a process
-    group waits for its threads; DDP's does so while it holds the interpreter, which such a thread may need in order
-    to end, and both wait for ever. So one more reference is kept here, until `free_ended_runs`.
+    A process that exits while another is still in a collective makes that one abort. Deleting the last reference to
+    a process group joins its threads. DDP deletes it while it holds the GIL, which such a thread may need to
+    finish: a deadlock. So one more reference is kept here until :func:`free_ended_runs`.
     """
     prepare_launch(cfg)
     yield
@@ -33,30 +68,27 @@ def launched(cfg: dict[str, Any]) -> Iterator[None]:
 
 
 def free_ended_runs() -> None:
-    """Free what runs left in memory, and end gloo's threads.
+    """Free the memory of ended runs and join the threads of gloo.
 
-    One that still runs while the interpreter shuts down aborts the process.
+    A thread that still runs while the interpreter shuts down aborts the process.
     """
-    gc.collect()  # a Runner refers to itself
+    gc.collect()  # a Runner is part of a reference cycle
     _ended.clear()
 
 
 def prepare_launch(cfg: dict[str, Any]) -> None:
-    """Make a distributed run possible without a GPU; with one, mmengine does it all and this does nothing.
+    """Allow distributed training without a GPU, in place; with a GPU mmengine does everything.
 
-    mmengine's start-up selects a CUDA device whatever the machine. A process group that exists already
-    it leaves alone, so on a CPU one is made here, on gloo, and DDP is told to use no device ids.
+    mmengine selects a CUDA device on every machine, unless a process group exists. So on a CPU the process group
+    is created here, with gloo, and DDP gets no device ids.
 
     Args:
-        cfg: the whole config, ``launcher`` in it; changed in place.
+        cfg: the whole config, including ``launcher``.
 
     Raises:
-        ConfigError: a launcher that needs a GPU, without one; no launcher, where a strategy needs one.
+        ConfigError: the launcher needs a GPU and there is none.
     """
     launcher = cfg.get('launcher', 'none')
-    if launcher == 'none' and needs_launcher(cfg):
-        raise ConfigError(f"strategy {cfg['strategy']['type']!r} needs a launcher, for one process too: "
-                          'bash tools/dist_train.sh CONFIG 1')
     if launcher == 'none' or get_device() != 'cpu':
         return
     if launcher != 'pytorch':
@@ -64,8 +96,6 @@ def prepare_launch(cfg: dict[str, Any]) -> None:
                           'which launches with torchrun (--launcher pytorch).')
     if not distributed.is_initialized():
         distributed.init_process_group('gloo')
-    if is_flexible(cfg):  # its strategies find the device
-        return
     cfg['model_wrapper_cfg'] = dict(
         dict(type='MMDistributedDataParallel', broadcast_buffers=False,
              find_unused_parameters=cfg.get('find_unused_parameters', False)),

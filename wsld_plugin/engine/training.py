@@ -1,46 +1,53 @@
-"""From the arguments of a command line to a run of mmengine's Runner."""
+"""Training and testing: from the arguments of a command line to a run of mmengine's Runner."""
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from wsld_plugin.compat.safe_checkpoints import safe_load
 from wsld_plugin.config.check import check_config, check_data, check_teacher
 from wsld_plugin.config.load import load_config
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.files import write_atomically
+from wsld_plugin.hooks.checkpoint import newest_checkpoint, refuse_to_overwrite
+from wsld_plugin.models.checkpoint import load_classifier
+from wsld_plugin.models.export import classifier_config
 
 from .accelerate import accelerate
-from .flexible import settle_flexible
 from .keyed import key_training_set
 from .launch import launched
-from .resume import newest_checkpoint, refuse_to_overwrite, weights_of
 from .splits import check_splits
-from .workers import end_workers, settle_workers
 
 
 def training_config(config: str, *, work_dir: str | None = None, resume: bool | str = False,
                     amp: str | None = None, auto_scale_lr: bool = False, validate: bool = True,
                     options: dict[str, Any] | None = None, launcher: str = 'none') -> Config:
-    """The config of one training run, checked.
+    """Load and check the config of one training run.
 
     Args:
         config: path of the config file.
         work_dir: folder of the run; default: the config's own, else ``work_dirs/<name of the config>``.
-        resume: True: continue from the newest checkpoint of the folder, or start where there is none; a path:
-            continue from that one; False: start, and refuse a folder that holds checkpoints.
+        resume: True: resume from the newest checkpoint in the folder, or start where there is none. A path: resume
+            from that checkpoint. False: start, and reject a folder that holds checkpoints.
         amp: None, ``'bf16'`` or ``'fp16'``.
         auto_scale_lr: scale the learning rate with the real batch size.
-        validate: False leaves out validation.
+        validate: False: train without validation.
         options: dotted keys and values that replace the config's.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
     Raises:
-        ConfigError: anything in it that cannot be meant.
+        ConfigError: an invalid part of the config.
     """
     cfg = load_config(config, options)
     cfg.launcher = launcher
@@ -55,16 +62,15 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
     if not validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     _set_resume(cfg, resume)
-    settle_workers(cfg)
+    drop_worker_settings(cfg)
     key_training_set(cfg)
     accelerate(cfg)
-    settle_flexible(cfg)
     check_config(cfg)
     return cfg
 
 
 def train(cfg: Config) -> Runner:
-    """Train as the config says; the runner afterwards."""
+    """Train a config from :func:`training_config`; return the runner afterwards."""
     check_data(cfg)
     check_teacher(cfg)
     with launched(cfg):
@@ -77,6 +83,26 @@ def train(cfg: Config) -> Runner:
     return runner
 
 
+def drop_worker_settings(cfg: Config) -> None:
+    """Remove settings that PyTorch rejects without workers from loaders with ``num_workers=0``, in place."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if isinstance(loader, Mapping) and loader.get('num_workers') == 0:
+            cfg[name] = {key: value for key, value in loader.items()
+                         if key not in ('persistent_workers', 'prefetch_factor')}
+
+
+def end_workers(runner: Runner) -> None:
+    """End the persistent workers of a run's loaders.
+
+    The garbage collector would wait 5 s for each in vain: it frees their queue before it asks them to end.
+    """
+    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+        loader = getattr(loop, 'dataloader', None)
+        if isinstance(loader, DataLoader):
+            loader._iterator = None
+
+
 def _set_resume(cfg: Config, resume: bool | str) -> None:
     if not resume:
         if not cfg.get('resume'):
@@ -87,20 +113,75 @@ def _set_resume(cfg: Config, resume: bool | str) -> None:
         refuse_to_overwrite(cfg.work_dir)
         print_log(f'--resume: {cfg.work_dir} holds no checkpoint yet; the run starts from the beginning.')
         return
-    if not weights_of(found).is_file():
+    if found.is_dir():
+        raise ConfigError(f'--resume {found}: this is a folder, expected a checkpoint file. Checkpoints of DeepSpeed '
+                          'cannot be resumed: their shards are pickles that DeepSpeed would execute. To start from '
+                          f'their weights, --cfg-options load_from={found / "weights.pth"}.')
+    if not found.is_file():
         raise ConfigError(f'--resume {found}: no such file. Without a name, --resume takes the newest checkpoint of '
                           f'{cfg.work_dir}.')
-    if found.is_dir():
-        raise ConfigError(f'--resume {found}: the shards in it are pickles, and DeepSpeed would execute what they '
-                          'hold. Resuming is refused; the weights are safe to test, or to export.')
     if resume is not True:
-        _check_resumable(found)
+        missing = {'optimizer', 'message_hub', 'meta'} - safe_load(found).keys()
+        if missing:
+            raise ConfigError(f'--resume {found}: it has no {" and no ".join(sorted(missing))}, so it cannot be '
+                              'resumed. Name a checkpoint of training, such as epoch_<n>.pth; to start from these '
+                              f'weights instead, --cfg-options load_from={found}.')
     cfg.resume, cfg.load_from = True, str(found)
 
 
-def _check_resumable(path: Path) -> None:
-    lacking = {'optimizer', 'message_hub', 'meta'} - safe_load(path).keys()
-    if lacking:
-        raise ConfigError(f'--resume {path}: it has no {" and no ".join(sorted(lacking))}, only what a finished '
-                          'model needs. Name a checkpoint of training, such as epoch_<n>.pth; to start from '
-                          f'these weights instead, --cfg-options load_from={path}.')
+def evaluation_config(config: str, *, work_dir: str | None = None, options: dict[str, Any] | None = None,
+                      launcher: str = 'none') -> Config:
+    """Load and check the config that tests the classifier of a training config; no teacher is built or loaded.
+
+    Args:
+        config: path of a training config, or of an exported ``student.py``.
+        work_dir: folder of the log; default: ``work_dirs/<name of the config>``.
+        options: dotted keys and values that replace the config's.
+        launcher: as for training.
+    """
+    full = load_config(config, options, teacher=False)
+    if full.get('test_dataloader') is None:
+        raise ConfigError(f'{config} has no test_dataloader, so there is nothing to test on.')
+    cfg = classifier_config(full)
+    for key in ('experiment_name', 'env_cfg', 'log_level', 'visualizer', 'randomness', 'custom_imports'):
+        if key in full:
+            cfg[key] = full[key]
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or full.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
+    check_config(cfg)
+    return cfg
+
+
+def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, float]:
+    """Test a checkpoint of any kind that :func:`wsld_plugin.models.checkpoint.load_classifier` recognises.
+
+    Args:
+        cfg: a config from :func:`evaluation_config`.
+        checkpoint: file or URL.
+        out: a JSON file to write the metrics to.
+
+    Returns:
+        The metrics of the config's ``test_evaluator``, by name.
+
+    Raises:
+        ConfigError: the checkpoint was trained on other classes, or on the same in another order.
+    """
+    check_data(cfg)
+    with launched(cfg):
+        runner = Runner.from_cfg(cfg)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        check_splits(runner, 'test')
+        meta = load_classifier(model, checkpoint)
+        _check_classes(meta.get('dataset_meta') or {}, runner.test_dataloader.dataset.metainfo, checkpoint)
+        metrics = runner.test()
+        if out and is_main_process():
+            write_atomically(out, (json.dumps(metrics, indent=2) + '\n').encode())
+    return metrics
+
+
+def _check_classes(trained: Mapping[str, Any], tested: Mapping[str, Any], checkpoint: str) -> None:
+    before, now = trained.get('classes'), tested.get('classes')
+    if before and now and list(before) != list(now):
+        differ = [f'{index}: {a} / {b}' for index, (a, b) in enumerate(zip_longest(before, now)) if a != b]
+        raise ConfigError(f'{checkpoint} was trained on {len(before)} classes and the test set has {len(now)}, or in '
+                          f'another order (trained / tested): {", ".join(differ[:4])}. Test on the same classes.')

@@ -1,27 +1,66 @@
-"""Checkpoints of which one is always whole, and the trained classifier beside them."""
+"""Checkpoints: written atomically with the trained classifier beside them, found again, validated after a resume."""
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from wsld_plugin.engine.resume import weights_of
+from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import ATOMIC_BACKEND
 from wsld_plugin.models.export import export_classifier
 from wsld_plugin.registry import HOOKS
 
+_CHECKPOINT = re.compile(r'^(epoch|iter)_(\d+)\.pth$')
+
+
+def newest_checkpoint(work_dir: str | Path) -> Path | None:
+    """Return the checkpoint to resume from, the one written last, or None.
+
+    The file ``last_checkpoint`` names it. If that is missing, damaged or names a file that does not exist (the folder
+    was moved, the run was killed while writing), the highest epoch or iteration counts.
+
+    Args:
+        work_dir: the run's folder.
+    """
+    work_dir = Path(work_dir)
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():
+        named = work_dir / Path(pointer.read_text().strip()).name
+        if named.is_file():
+            return named
+    found = [(int(match[2]), path) for path in work_dir.glob('*.pth')
+             if (match := _CHECKPOINT.match(path.name)) and path.is_file()]
+    return max(found)[1] if found else None
+
+
+def refuse_to_overwrite(work_dir: str | Path) -> None:
+    """Reject a folder for a new run that holds checkpoints of an earlier one, an exported student included.
+
+    Raises:
+        ConfigError: naming what exists and what to do.
+    """
+    resumable = newest_checkpoint(work_dir)
+    found = resumable or next(iter(sorted(Path(work_dir).glob('*.pth'))), None)
+    if found is not None:
+        ways = 'Continue that run with --resume, or start' if resumable else 'Start'
+        raise ConfigError(f'{work_dir} already holds a trained model ({found.name}), and a new run would overwrite '
+                          f'it. {ways} a new one with --work-dir ANOTHER.')
+
 
 @HOOKS.register_module()
 class CheckpointHook(_CheckpointHook):
-    """mmengine's ``CheckpointHook`` that loses nothing and hands out the student.
+    """mmengine's ``CheckpointHook`` that never leaves a run without a whole checkpoint, and exports the student.
 
-    - A checkpoint is written under another name and renamed when whole, and an older one is deleted after
-      that; mmengine deletes first, so that a crash while writing leaves none.
+    - A checkpoint is written under another name and renamed when it is complete; an older one is deleted after that.
+      mmengine deletes first, so that a crash while writing leaves none.
     - After every save the student is also written alone: ``student_last.pth`` and ``student_best.pth``, plain
-      mmpretrain checkpoints, with ``student.py``, the config that builds it. From a run without distillation
-      they are called ``model_last.pth``, ``model_best.pth`` and ``model.py``.
+      mmpretrain checkpoints, with ``student.py``, the config that builds it. Without distillation they are called
+      ``model_last.pth``, ``model_best.pth`` and ``model.py``.
 
     Args:
         *args, **kwargs: as for mmengine's hook. ``backend_args`` defaults to atomic local files.
@@ -34,10 +73,10 @@ class CheckpointHook(_CheckpointHook):
         self.export = export
 
     def before_train(self, runner: Runner) -> None:
-        """Find the folder; from then on hold removals back until the new checkpoint is written."""
+        """Find the folder; from then on delay removals until the new checkpoint is written."""
         super().before_train(runner)
-        _tell_about_resume(runner)
-        self.file_backend: Any = _RemoveLater(self.file_backend)
+        _warn_about_resume(runner)
+        self.file_backend: Any = _DelayedRemoval(self.file_backend)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         super()._save_checkpoint_with_step(runner, step, meta)
@@ -54,10 +93,10 @@ class CheckpointHook(_CheckpointHook):
             return
         self.file_backend.remove_now(keep={self.last_ckpt, *self._best_paths()})
         if self.export:
-            export_classifier(str(weights_of(path)), runner.cfg, self.out_dir, which)
+            export_classifier(path, runner.cfg, self.out_dir, which)
 
     def _best_score(self, runner: Runner) -> Any:
-        """Of the first indicator, which is the one whose best student is exported."""
+        """Score of the first indicator, which decides which student is exported as the best."""
         indicators = getattr(self, 'key_indicators', [])
         name = 'best_score' if len(indicators) == 1 else f'best_score_{indicators[0]}' if indicators else ''
         return runner.message_hub.runtime_info.get(name)
@@ -70,8 +109,7 @@ class CheckpointHook(_CheckpointHook):
         return [self.best_ckpt_path_dict[name] for name in self.key_indicators]
 
 
-def _tell_about_resume(runner: Runner) -> None:
-    """Say what a user may not expect of a resumed run."""
+def _warn_about_resume(runner: Runner) -> None:
     if not isinstance(runner.train_loop, EpochBasedTrainLoop) or runner.epoch == 0:
         return
     if runner.epoch >= runner.max_epochs:
@@ -81,12 +119,12 @@ def _tell_about_resume(runner: Runner) -> None:
     if runner.iter != expected:
         runner.logger.warning(
             f'The checkpoint was made with another batch size or number of processes: {runner.iter} iterations in '
-            f'{runner.epoch} epochs, here {expected}. Epochs go on as they should; the learning rate and schedules '
-            'that count iterations are those of the former setting.')
+            f'{runner.epoch} epochs, here {expected}. Epochs continue correctly; the learning rate and schedules '
+            'that count iterations are those of the earlier setting.')
 
 
-class _RemoveLater:
-    """A file backend whose removals wait until they are safe."""
+class _DelayedRemoval:
+    """A file backend that removes files only when `remove_now` is called."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -106,3 +144,25 @@ class _RemoveLater:
             if path not in keep and self._backend.exists(path):
                 remove(path)
         self._waiting.clear()
+
+
+@HOOKS.register_module()
+class ResumeValidationHook(Hook):
+    """Run the validation that an interruption skipped.
+
+    mmengine writes the checkpoint of an epoch before it validates that epoch. A resumed run would neither log that
+    accuracy nor know it as the best score: a worse epoch would then replace the best checkpoint.
+    """
+
+    priority = 'LOWEST'  # after every other hook is ready for a validation
+
+    def before_train(self, runner: Runner) -> None:
+        """Validate after a resume at the end of an epoch whose validation was due."""
+        loop = runner.train_loop
+        if runner.epoch == 0 or runner.val_loop is None or not isinstance(loop, EpochBasedTrainLoop):
+            return
+        ended = runner.iter == runner.epoch * len(runner.train_dataloader)
+        due = runner.epoch % loop.val_interval == 0 or runner.epoch == loop.max_epochs
+        if ended and due and runner.epoch >= loop.val_begin:
+            runner.logger.info(f'Epoch {runner.epoch} is validated again: its checkpoint was written before that.')
+            runner.val_loop.run()

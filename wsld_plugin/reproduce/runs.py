@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import TextIO
 
-from wsld_plugin.engine.resume import newest_checkpoint
 from wsld_plugin.errors import RunError
 from wsld_plugin.files import write_atomically
+from wsld_plugin.hooks.checkpoint import newest_checkpoint
 
 from .machine import machine
 

@@ -13,12 +13,12 @@ def _child(parent: Registry, *locations: str) -> Registry:
                     locations=[f'{_SCOPE}.{location}' for location in locations])
 
 
-MODELS = _child(root.MODELS, 'losses', 'connectors', 'teachers', 'algorithms', 'models')
+MODELS = _child(root.MODELS, 'losses', 'connectors', 'teachers', 'soft_labels', 'algorithm', 'models')
 DATASETS = _child(root.DATASETS, 'datasets')
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'datasets')
 FUNCTIONS = _child(root.FUNCTIONS, 'datasets')
 TRANSFORMS = _child(root.TRANSFORMS, 'datasets.transforms')
-HOOKS = _child(root.HOOKS, 'hooks')
+HOOKS = _child(root.HOOKS, 'hooks', 'soft_labels')
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'engine')
 RUNNERS = _child(root.RUNNERS, 'engine')
 STRATEGIES = _child(root.STRATEGIES, 'engine')

@@ -10,11 +10,11 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from wsld_plugin.algorithms.heads import head_classes
 from wsld_plugin.engine.compiling import check_compiler, hooked_inside
 from wsld_plugin.engine.fold_batchnorm import Fold
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.registry import HOOKS
+from wsld_plugin.teachers.network import head_classes
 
 # Classes from which on a loss is no small part of a step: compiled, KD takes half the time (docs/benchmarks.md).
 MANY_CLASSES = 10_000

@@ -10,7 +10,7 @@ from wsld_plugin.analysis.report.subject import find_subject
 from wsld_plugin.datasets import Digits, KeyedDataset, SampleKey
 from wsld_plugin.datasets.weak import Companions, FewLabels, PartialLabels
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.soft_labels.source import LiveTeacher
+from wsld_plugin.teachers.network import TeacherNetwork as LiveTeacher
 
 PACK = [dict(type='mmpretrain.PackInputs')]
 

@@ -12,7 +12,7 @@ from wsld_plugin.datasets import Digits
 from wsld_plugin.datasets.weak import PartialLabels
 from wsld_plugin.errors import CheckpointError, ConfigError, RunError
 from wsld_plugin.models.checkpoint import load_classifier
-from wsld_plugin.teachers.given import GivenTeacher
+from wsld_plugin.teachers.from_labels import GivenTeacher
 
 
 @pytest.fixture(autouse=True)

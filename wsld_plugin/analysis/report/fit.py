@@ -5,7 +5,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from wsld_plugin.datasets import KeyedDataset, SampleKey
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.soft_labels.source import Source
+from wsld_plugin.soft_labels.prepare import Source
 
 
 def check_classes(dataset: KeyedDataset, source: Source, key: SampleKey) -> list[str]:

@@ -15,7 +15,7 @@ from wsld_plugin.config.load import load_config
 from wsld_plugin.datasets import KeyedDataset, SampleKey
 from wsld_plugin.errors import ConfigError, RunError, check_choice
 from wsld_plugin.models.export import is_distillation
-from wsld_plugin.soft_labels.source import Source
+from wsld_plugin.soft_labels.prepare import Source
 
 from .fit import check_classes, check_trained_on
 from .labels import check_labels, check_not_hidden

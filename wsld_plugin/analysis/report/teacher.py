@@ -15,10 +15,9 @@ from wsld_plugin.errors import ConfigError
 from wsld_plugin.models.build import build_model
 from wsld_plugin.models.export import is_distillation
 from wsld_plugin.models.student import student_model_cfg
-from wsld_plugin.soft_labels.convert import use_cached_labels
-from wsld_plugin.soft_labels.reader import SoftLabels
-from wsld_plugin.soft_labels.settings import cache_folder, preprocessor_config
-from wsld_plugin.soft_labels.source import LiveTeacher
+from wsld_plugin.soft_labels.config import cache_folder, preprocessor_config, use_cached_labels
+from wsld_plugin.soft_labels.store import SoftLabels
+from wsld_plugin.teachers.network import TeacherNetwork as LiveTeacher
 
 
 class Teacher(NamedTuple):

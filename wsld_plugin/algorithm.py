@@ -79,7 +79,7 @@ class SoftLabelDistill(SingleTeacherDistill):
         if isinstance(data_preprocessor, Mapping):
             data_preprocessor = ROOT_MODELS.build(data_preprocessor)
         sees = cast(nn.Module, data_preprocessor or student.data_preprocessor)
-        network = TeacherNetwork(teacher, teacher_ckpt or False, None, sees, seen,
+        network = TeacherNetwork(teacher, teacher_ckpt or False, None, sees, seen, key='teacher_ckpt',
                                  recorders=distiller.get('teacher_recorders') or {})
         self._teacher = FrozenTeacher(network, teacher_bn)
         super().__init__(

@@ -172,7 +172,7 @@ def test_it_reads_labels_if_a_member_does():
     ([dict_member(), dict_member(model=dict(cfg_path='mmpretrain::resnet/resnet18_8xb32_in1k.py', hed=dict()))],
      'members[1]: hed'),
     ([dict_member(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=5), checkpoint='a.pth')],
-     "members[0]: teacher member 0 checkpoint='a.pth': a teacher without a network has no weights."),
+     "members[0]: checkpoint='a.pth': a VirtualTeacher has no weights. Write checkpoint=False."),
     ([dict_member(model=classifier(head=dict(type='MultiLabelLinearClsHead', num_classes=5, in_channels=32)))],
      'members[0]: the teacher\'s MultiLabelLinearClsHead does not fit'),
 ])
@@ -186,8 +186,8 @@ def test_invalid_settings_are_refused():
         EnsembleTeacher([dict_member()], average='logit')
     with pytest.raises(NotImplementedError, match="mode='predict'"):
         EnsembleTeacher([dict_member()])(images(), mode='predict')
-    for teacher_ckpt, message in ((None, 'An EnsembleTeacher, whose members each name their checkpoint'),
-                                  ('a.pth', "teacher checkpoint='a.pth': the members of an EnsembleTeacher each")):
+    for teacher_ckpt, message in ((None, 'for an EnsembleTeacher, whose members each name their checkpoint'),
+                                  ('a.pth', "teacher_ckpt='a.pth': the members of an EnsembleTeacher each")):
         with pytest.raises(ConfigError, match=re.escape(message)):
             build(distillation(teacher_ckpt=teacher_ckpt, teacher=dict(
                 type='wsld_plugin.EnsembleTeacher', members=[dict_member()])))

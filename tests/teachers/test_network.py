@@ -69,7 +69,7 @@ def test_a_model_without_a_checkpoint_is_initialised_and_a_loaded_one_is_not(tmp
 
 @pytest.mark.parametrize(('model', 'settings', 'message'), [
     (VirtualTeacher(5), dict(checkpoint='a.pth'),
-     r"teacher checkpoint='a.pth': a teacher without a network has no weights\. Write False"),
+     r"checkpoint='a.pth': a VirtualTeacher has no weights\. Write checkpoint=False"),
     (classifier(), dict(class_map=[0, 1, 5]), 'The teacher has 5 classes'),
     (classifier(head=dict(type='MultiLabelLinearClsHead', num_classes=5, in_channels=32)), {},
      'MultiLabelLinearClsHead does not fit.*Here the output of the head itself is read'),

@@ -43,14 +43,13 @@ class CachedTeacher(TeacherFromLabels):
         ConfigError: an invalid argument.
     """
 
-    no_checkpoint = 'a CachedTeacher has no weights; those of the network go to teacher.checkpoint'
-
     def __init__(self, views: int = 1, top_k: int | None = None, cache: str | None = None,
                  model: Mapping[str, Any] | None = None, checkpoint: str | bool | None = None,
                  class_map: ClassMap | None = None, make: str = 'never', data_preprocessor: Any = None,
                  init_cfg: dict | None = None) -> None:
         check_settings(dict(views=views, top_k=top_k, model=model, checkpoint=checkpoint, make=make))
         super().__init__(_Logits(), init_cfg)
+        self.no_checkpoint += '; those of the network go to teacher.checkpoint'
         self.labels: SoftLabels | None = None
         self.teacher_ce = nn.Identity()
 

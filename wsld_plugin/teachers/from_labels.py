@@ -27,11 +27,11 @@ class TeacherFromLabels(BaseModel):
     reads_labels = True  # so that its accuracy is meaningless
     made_from_labels = False  # True: of the label alone, so that the soft labels say nothing about the image
     sees_images = False
-    no_checkpoint = 'a teacher without a network has no weights'
 
     def __init__(self, head: nn.Module, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.head = head
+        self.no_checkpoint = f'a {type(self).__name__} has no weights'
 
     def soft_labels(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> Any:
         """What ``head`` is given for N images and their samples."""
@@ -86,8 +86,7 @@ class VirtualTeacher(TeacherFromLabels):
 
     def __init__(self, num_classes: int | None = None, correct_prob: float | str = 0.99, logits: str = 'log_prob',
                  data_preprocessor: Any = None, init_cfg: dict | None = None) -> None:
-        check_integer('VirtualTeacher: num_classes', num_classes, 2)
-        assert num_classes is not None
+        num_classes = _checked('VirtualTeacher', num_classes)
         if isinstance(correct_prob, str):
             check_choice('VirtualTeacher: correct_prob', correct_prob, ['uniform'])
             correct_prob = 1 / num_classes
@@ -136,8 +135,7 @@ class GivenTeacher(TeacherFromLabels):
 
     def __init__(self, num_classes: int | None = None, field: str = 'soft_label', floor: float = 1e-6,
                  data_preprocessor: Any = None, init_cfg: dict | None = None) -> None:
-        check_integer('GivenTeacher: num_classes', num_classes, 2)
-        assert num_classes is not None
+        num_classes = _checked('GivenTeacher', num_classes)
         check_number('GivenTeacher: floor', floor, 0, 1 / num_classes, inclusive=False)
         super().__init__(_LogProbabilities(num_classes, float(floor)), init_cfg)
         self.field = field
@@ -159,6 +157,14 @@ class GivenTeacher(TeacherFromLabels):
                               'label. Remove batch_augments from the data preprocessor.')
         soft_label = torch.stack([sample.get(self.field) for sample in data_samples])
         return check_target(soft_label, len(inputs), self.head.num_classes)
+
+
+def _checked(kind: str, num_classes: int | None) -> int:
+    if num_classes is None:
+        raise ConfigError(f"{kind}: num_classes is None, expected the number of the student's classes: write "
+                          'teacher=dict(num_classes=100).')
+    check_integer(f'{kind}: num_classes', num_classes, 2)
+    return num_classes
 
 
 class _OneHot(nn.Module):

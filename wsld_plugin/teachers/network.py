@@ -45,7 +45,7 @@ class TeacherNetwork(nn.Module):
         sees: the data preprocessor of the images that are given, built.
         default: its config or itself, for a ``model`` without a ``data_preprocessor``, which sees the same.
         recorders: what a distiller records of it; None: the output of its head.
-        role: what messages call it.
+        role, key: what messages call it, and its checkpoint.
         init: False: the caller forks the random state and calls :meth:`init_weights`.
 
     Raises:
@@ -55,7 +55,7 @@ class TeacherNetwork(nn.Module):
 
     def __init__(self, model: Mapping[str, Any] | nn.Module, checkpoint: str | bool, class_map: ClassMap | None,
                  sees: nn.Module, default: Any = None, *, recorders: Mapping[str, Any] | None = None,
-                 role: str = 'teacher', init: bool = True) -> None:
+                 role: str = 'teacher', key: str = 'checkpoint', init: bool = True) -> None:
         super().__init__()
         self.checkpoint = checkpoint
         cfg = teacher_config(model, default) if isinstance(model, Mapping) else model
@@ -64,7 +64,7 @@ class TeacherNetwork(nn.Module):
             self.model = cast(BaseModel, build_model(cfg))
             reason = getattr(self.model, 'no_checkpoint', None)
             if checkpoint and reason:
-                raise ConfigError(f'{role} checkpoint={checkpoint!r}: {reason}. Write False instead.')
+                raise ConfigError(f'{key}={checkpoint!r}: {reason}. Write {key}=False.')
             if init:
                 self.init_weights()
         if recorders is not None:

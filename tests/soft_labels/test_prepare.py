@@ -203,7 +203,7 @@ def test_a_target_that_is_not_one_class_is_refused(tmp_path):
     for sample in samples:
         sample['data_samples'].set_gt_score(torch.full((10, ), .1))
     source.dataset = dict(enumerate(samples))
-    with pytest.raises(ValueError, match='is not one class'):
+    with pytest.raises(ValueError, match='another target than one class'):
         next(source(range(2)))
 
 

@@ -77,7 +77,7 @@ class Source:
             data = self.preprocessor(batch, False)
             samples = data['data_samples']
             if any('gt_score' in sample or sample.gt_label.numel() != 1 for sample in samples):
-                raise ValueError('the target of a sample is not one class, so its cross entropy cannot be cached.')
+                raise ValueError('a sample has another target than one class: its cross entropy cannot be cached.')
             yield self.teacher(data['inputs'], samples), torch.cat([sample.gt_label for sample in samples])
 
 

@@ -13,12 +13,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 from wsld_plugin.engine.keyed import key_training_set
-from wsld_plugin.soft_labels.header import Header
+from wsld_plugin.soft_labels.config import preprocessor_config
 from wsld_plugin.soft_labels.prepare import prepare
-from wsld_plugin.soft_labels.reader import SoftLabels
-from wsld_plugin.soft_labels.records import encode
-from wsld_plugin.soft_labels.settings import preprocessor_config
-from wsld_plugin.soft_labels.writer import writing
+from wsld_plugin.soft_labels.store import Header, SoftLabels, encode, writing
 
 # 8×8 digits that differ in every view
 AUGMENTED = [dict(type='mmpretrain.RandomCrop', crop_size=8, padding=2), dict(type='mmpretrain.PackInputs')]

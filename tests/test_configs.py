@@ -16,7 +16,7 @@ from wsld_plugin.benchmarks.step import model_config
 from wsld_plugin.datasets import SampleKey
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.models.export import classifier_config, is_distillation
-from wsld_plugin.teachers import CachedTeacher
+from wsld_plugin.soft_labels import CachedTeacher
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('[!_]*/*.py')

@@ -24,11 +24,11 @@ def parse_args(argv=None):
 
 
 def main(argv=None):
-    """Parse, write, tell."""
+    """Run the command."""
     args = parse_args(argv)
     from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason():
-        from wsld_plugin.soft_labels.command import cache_soft_labels, caching_config
+        from wsld_plugin.soft_labels.prepare import cache_soft_labels, caching_config
         cfg = caching_config(args.config, views=args.views, top_k=args.top_k, out=args.out, work_dir=args.work_dir,
                              options=options_from(args.cfg_options))
         labels = cache_soft_labels(cfg, verify=args.verify)

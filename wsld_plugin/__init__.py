@@ -9,7 +9,7 @@ from .version import __version__
 
 _apply_compat()
 
-from . import algorithms, connectors, datasets, engine, hooks, losses, models, preprocessors, teachers
+from . import algorithm, connectors, datasets, engine, hooks, losses, models, soft_labels, teachers
 
 __all__ = [
     '__version__',
@@ -17,9 +17,9 @@ __all__ = [
     'connectors',
     'teachers',
     'models',
-    'algorithms',
+    'algorithm',
+    'soft_labels',
     'datasets',
-    'preprocessors',
     'hooks',
     'engine',
 ]

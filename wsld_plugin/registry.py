@@ -13,10 +13,10 @@ def _child(parent: Registry, *locations: str) -> Registry:
                     locations=[f'{_SCOPE}.{location}' for location in locations])
 
 
-MODELS = _child(root.MODELS, 'losses', 'connectors', 'teachers', 'algorithms', 'models')
+MODELS = _child(root.MODELS, 'losses', 'connectors', 'teachers', 'soft_labels', 'algorithm', 'models')
 DATASETS = _child(root.DATASETS, 'datasets')
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'datasets')
 FUNCTIONS = _child(root.FUNCTIONS, 'datasets')
-HOOKS = _child(root.HOOKS, 'hooks', 'engine')
+HOOKS = _child(root.HOOKS, 'hooks', 'engine', 'soft_labels')
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'engine')
 RUNNERS = _child(root.RUNNERS, 'engine')

@@ -69,7 +69,7 @@ def test_a_cached_teacher_has_its_views_repeated_and_its_cache_opened(tmp_path):
 
 
 def test_soft_labels_that_cannot_be_cached_are_refused_with_the_config(tmp_path):
-    with pytest.raises(ConfigError, match='views is 0'):
+    with pytest.raises(ConfigError, match='views=0'):
         cached_cfg(tmp_path, teacher=dict(views=0))
 
 

@@ -10,12 +10,9 @@ import torch
 from mmengine.config import Config
 
 from wsld_plugin.datasets.keyed import SampleKey
-from wsld_plugin.soft_labels.convert import use_cached_labels
-from wsld_plugin.soft_labels.header import Header
-from wsld_plugin.soft_labels.reader import SoftLabels
-from wsld_plugin.soft_labels.records import encode
-from wsld_plugin.soft_labels.writer import writing
-from wsld_plugin.teachers import CachedTeacher
+from wsld_plugin.soft_labels import CachedTeacher
+from wsld_plugin.soft_labels.config import use_cached_labels
+from wsld_plugin.soft_labels.store import Header, SoftLabels, encode, writing
 
 from .step import TrainStep
 

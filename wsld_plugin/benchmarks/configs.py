@@ -12,7 +12,7 @@ from wsld_plugin.config.check import check_config
 from wsld_plugin.config.load import load_config
 from wsld_plugin.engine.accelerate import accelerate
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.soft_labels.settings import cached_teacher
+from wsld_plugin.soft_labels.config import cached_teacher
 
 from .batches import image_size
 from .step import TrainStep, scope_of

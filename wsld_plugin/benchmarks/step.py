@@ -14,9 +14,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import set_random_seed
 
-from wsld_plugin.algorithms.heads import head_classes
 from wsld_plugin.engine.accelerate import compile_backbones, compile_losses, use_channels_last
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.teachers.network import head_classes
 
 from .batches import collate_of, random_batch
 from .gate import check_repeats

@@ -14,8 +14,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from wsld_plugin.config.check import check_data, check_teacher
-from wsld_plugin.engine.training import training_config
-from wsld_plugin.engine.workers import end_workers
+from wsld_plugin.engine.training import end_workers, training_config
 from wsld_plugin.reproduce.report import aligned_table
 
 from .configs import names_of

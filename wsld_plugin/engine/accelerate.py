@@ -15,10 +15,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from wsld_plugin.algorithms.heads import head_classes
 from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
 from wsld_plugin.preprocessors.resident_read import DRAWS_NOTHING, check_supported, without_scope
 from wsld_plugin.registry import HOOKS, OPTIM_WRAPPERS, RUNNERS
+from wsld_plugin.teachers.network import head_classes
 
 from .keyed import key_training_set
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from mmengine.config import Config
 
-from wsld_plugin.soft_labels.settings import cached_teacher, check_cached
+from wsld_plugin.soft_labels.config import cached_teacher, check_cached
 
 _WRAPPERS = dict(dataset='wsld_plugin.KeyedDataset', sampler='wsld_plugin.KeyedSampler')
 
@@ -18,7 +18,7 @@ def key_training_set(cfg: Config) -> None:
     cache, and the hook that opens it is there.
 
     Raises:
-        ConfigError: soft labels that cannot be cached; see :func:`wsld_plugin.soft_labels.settings.check_cached`.
+        ConfigError: soft labels that cannot be cached; see :func:`wsld_plugin.soft_labels.config.check_cached`.
     """
     loader = cfg.get('train_dataloader')
     if not isinstance(loader, Mapping):

@@ -2,7 +2,6 @@
 from .checkpoint import CheckpointHook, ResumeValidationHook
 from .runtime import FiniteLossHook, IterationSeedHook, RuntimeInfoHook, TeacherEvalHook
 from .soft_label_monitor import SoftLabelMonitorHook
-from .soft_labels import SoftLabelsHook
 
 __all__ = ['CheckpointHook', 'FiniteLossHook', 'IterationSeedHook', 'ResumeValidationHook', 'RuntimeInfoHook',
-           'SoftLabelMonitorHook', 'SoftLabelsHook', 'TeacherEvalHook']
+           'SoftLabelMonitorHook', 'TeacherEvalHook']

@@ -1,8 +1,8 @@
-"""Where soft labels come from: loading, freezing and hiding a teacher, and teachers that are no single network."""
-from .cached import CachedTeacher
+"""Where soft labels come from: trained networks, ensembles of them, and teachers without a network."""
 from .ensemble import EnsembleTeacher
-from .frozen import FrozenTeacher
-from .given import GivenTeacher
-from .virtual import VirtualTeacher
+from .from_labels import GivenTeacher, VirtualTeacher
+from .network import FrozenTeacher, TeacherNetwork
+from .renormalize import Renormalize, renormalize
 
-__all__ = ['CachedTeacher', 'EnsembleTeacher', 'FrozenTeacher', 'GivenTeacher', 'VirtualTeacher']
+__all__ = ['EnsembleTeacher', 'FrozenTeacher', 'GivenTeacher', 'Renormalize', 'TeacherNetwork', 'VirtualTeacher',
+           'renormalize']

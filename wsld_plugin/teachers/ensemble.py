@@ -10,12 +10,13 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from wsld_plugin.errors import check_choice
+from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
 from wsld_plugin.registry import MODELS
 
-from .member import Member, check_members, shared_classes, where
+from .network import TeacherNetwork
 
 AVERAGES = ('probabilities', 'logits')
+_KEYS = ('model', 'checkpoint', 'class_map')
 
 
 @MODELS.register_module()
@@ -27,21 +28,21 @@ class EnsembleTeacher(BaseModel):
         logits = log mean_m softmax(t_m)    ('probabilities')
         logits = mean_m t_m                 ('logits')
 
-    The probabilities are averaged at temperature 1; a loss tempers their average. The logits' average is, after
-    the softmax, the renormalised geometric mean of the members' probabilities. Each member sees the batch in its
-    own normalisation and channel order. In ``SoftLabelDistill`` write ``teacher_ckpt=False`` beside it.
+    The probabilities are averaged at temperature 1; a loss tempers their average. The softmax of averaged logits is
+    the renormalised geometric mean of the members' probabilities. Each member sees the batch in its own
+    normalisation and channel order. In ``SoftLabelDistill`` write ``teacher_ckpt=False`` beside it.
 
     Args:
         members: dicts of ``model``, a model config, ``dict(cfg_path='mmpretrain::…', **overrides)`` or a built
-            model, that sees what the ensemble sees where it has no ``data_preprocessor`` of its own;
-            ``checkpoint``, a file or URL of its weights, or ``False`` to use it as it is initialised; and
-            ``class_map``, as :class:`LogitConnector` takes it, where its classes differ from the ensemble's.
+            model, which sees what the ensemble sees if it has no ``data_preprocessor`` of its own; ``checkpoint``,
+            a file or URL of its weights, or ``False`` to use it as it is initialised; and ``class_map``, see
+            :class:`LogitConnector`, if its classes differ from the ensemble's.
         average: ``'probabilities'`` or ``'logits'``.
-        data_preprocessor: how the images come; in ``SoftLabelDistill`` as the student sees them, by default.
+        data_preprocessor: how the images are prepared; default in ``SoftLabelDistill``: the student's.
 
     Raises:
         ConfigError: settings or members that do not fit; a member is named by its index.
-        CheckpointError, FileNotFoundError: the weights of a member cannot be had.
+        CheckpointError, FileNotFoundError: the weights of a member cannot be read or do not fit.
     """
 
     no_checkpoint = 'the members of an EnsembleTeacher each name their own checkpoint'
@@ -49,42 +50,52 @@ class EnsembleTeacher(BaseModel):
     def __init__(self, members: Sequence[Mapping[str, Any]], average: str = 'probabilities',
                  data_preprocessor: Mapping[str, Any] | nn.Module | None = None) -> None:
         check_choice('EnsembleTeacher: average', average, AVERAGES)
-        check_members(members)
+        _check_members(members)
         if isinstance(data_preprocessor, Mapping):
             data_preprocessor = {'_scope_': 'mmpretrain', 'type': 'ClsDataPreprocessor', **data_preprocessor}
         super().__init__(data_preprocessor)
-        sees = cast(nn.Module, self.data_preprocessor)
-        built = [Member(index, cfg, sees, default=data_preprocessor) for index, cfg in enumerate(members)]
-        self.members = nn.ModuleList(built)
-        self.head = _Average(shared_classes(built), average == 'probabilities')
+        self.members = nn.ModuleList(self._member(index, cfg, data_preprocessor)
+                                     for index, cfg in enumerate(members))
+        self.head = _Average(self._num_classes(), average == 'probabilities')
 
     @property
     def reads_labels(self) -> bool:
-        """Whether a member does, so that the accuracy of the ensemble says nothing."""
-        return any(cast(Member, member).reads_labels for member in self.members)
+        """Whether a member reads the labels, so that the accuracy of the ensemble is meaningless."""
+        return any(getattr(member.model, 'reads_labels', False) for member in self.members)
 
     def init_weights(self) -> None:
-        """Initialise the members that have no checkpoint; the others keep theirs."""
+        """Initialise the members that have no checkpoint."""
         for member in self.members:
-            cast(Member, member).init_weights()
+            cast(TeacherNetwork, member).init_weights()
 
     def forward(self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None,
                 mode: str = 'tensor') -> Tensor:
-        """The logits (N, C), float32.
-
-        Args:
-            inputs: images (N, channels, H, W) as ``data_preprocessor`` prepares them.
-            data_samples: their N samples, for members that read more than the images.
-            mode: ``'tensor'``.
+        """The logits (N, C), float32 or float64, of images (N, channels, H, W).
 
         Raises:
-            ValueError, TypeError: a member's output is not (N, C), or of another C than the first's.
-            NotImplementedError: another mode.
+            ValueError, TypeError: a member's output is not (N, C), or C differs from the first member's.
+            NotImplementedError: a mode other than ``'tensor'``.
         """
         if mode != 'tensor':
-            raise NotImplementedError(f"mode={mode!r}: an EnsembleTeacher gives its logits with mode='tensor' and "
-                                      'nothing else.')
+            raise NotImplementedError(f"mode={mode!r}: an EnsembleTeacher supports mode='tensor' only.")
         return self.head([member(inputs, data_samples) for member in self.members])
+
+    def _member(self, index: int, cfg: Mapping[str, Any], default: Any) -> TeacherNetwork:
+        try:
+            return TeacherNetwork(cfg['model'], cfg['checkpoint'], cfg.get('class_map'),
+                                  cast(nn.Module, self.data_preprocessor), default,
+                                  role=f'teacher member {index}', init=False)
+        except ConfigError as error:
+            raise ConfigError(f'{_where(index)}: {error}') from error
+
+    def _num_classes(self) -> int | None:
+        """The number of classes that the members declare, None if none does."""
+        counts = [(index, member.num_classes) for index, member in enumerate(self.members) if member.num_classes]
+        for index, count in counts:
+            if count != counts[0][1]:
+                raise ConfigError(f'{_where(index)} has {count} classes and members[{counts[0][0]}] {counts[0][1]}: '
+                                  "give the members class_maps to the student's classes.")
+        return cast(int, counts[0][1]) if counts else None
 
 
 class _Average(nn.Module):
@@ -92,15 +103,40 @@ class _Average(nn.Module):
 
     def __init__(self, num_classes: int | None, probabilities: bool) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.probabilities = probabilities
+        self.num_classes, self.probabilities = num_classes, probabilities
 
     def forward(self, logits: list[Tensor]) -> Tensor:
         for index, each in enumerate(logits):
             if each.shape != logits[0].shape:
-                raise ValueError(f'{where(index)} gives logits {tuple(each.shape)} and members[0] '
+                raise ValueError(f'{_where(index)} returns logits {tuple(each.shape)} and members[0] '
                                  f'{tuple(logits[0].shape)}: give the members class_maps to the same classes.')
-        stacked = torch.stack(logits)
         if not self.probabilities:
-            return stacked.mean(0)
-        return stacked.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+            return torch.stack(logits).mean(0)
+        return torch.stack(logits).log_softmax(-1).logsumexp(0) - math.log(len(logits))
+
+
+def _where(index: int) -> str:
+    return f'EnsembleTeacher: members[{index}]'
+
+
+def _check_members(members: Sequence[Mapping[str, Any]]) -> None:
+    """Check the dicts themselves, before the first model is built."""
+    wanted = 'dict(model=…, checkpoint=…)'
+    if isinstance(members, Mapping) or not isinstance(members, Sequence) or not members:
+        raise ConfigError(f'EnsembleTeacher: members={members!r}, expected a list of one or more {wanted}.')
+    seen: dict[str, int] = {}
+    for index, member in enumerate(members):
+        if not isinstance(member, Mapping) or not member.get('model'):
+            raise ConfigError(f'{_where(index)} has no model, expected {wanted}.')
+        for key in member:
+            if key not in _KEYS:
+                raise ConfigError(f'{_where(index)} takes no {key!r}, but {", ".join(_KEYS)}; how the model is built '
+                                  f'goes into model=dict(…).{did_you_mean(str(key), _KEYS)}')
+        checkpoint = member.get('checkpoint')
+        if checkpoint in (None, True, ''):
+            raise ConfigError(f'{_where(index)}: checkpoint={checkpoint!r}, expected the file or URL of its trained '
+                              'weights, or False to use it as it is initialised.')
+        first = seen.setdefault(repr(dict(member)), index)
+        if checkpoint and first != index:
+            raise ConfigError(f'{_where(index)} is the same as members[{first}] ({checkpoint}), which would count '
+                              'twice: remove one of them.')

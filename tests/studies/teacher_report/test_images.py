@@ -21,7 +21,7 @@ from wsld_plugin.studies.teacher_report.images import (
     find_loader,
     find_subject,
 )
-from wsld_plugin.teachers.given import GivenTeacher
+from wsld_plugin.teachers.from_labels import GivenTeacher
 
 PACK = [dict(type='mmpretrain.PackInputs')]
 DIGITS = dict(type='wsld_plugin.Digits', split='test', num_samples=20, pipeline=PACK)

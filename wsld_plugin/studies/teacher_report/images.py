@@ -20,10 +20,10 @@ from wsld_plugin.config.models import build_model, student_model_cfg
 from wsld_plugin.datasets import KeyedDataset, SampleKey
 from wsld_plugin.errors import ConfigError, RunError, check_choice, check_integer
 from wsld_plugin.models.export import is_distillation
-from wsld_plugin.soft_labels.convert import use_cached_labels
-from wsld_plugin.soft_labels.reader import SoftLabels
-from wsld_plugin.soft_labels.settings import cache_folder, preprocessor_config
-from wsld_plugin.soft_labels.source import LiveTeacher, Source
+from wsld_plugin.soft_labels.config import cache_folder, preprocessor_config, use_cached_labels
+from wsld_plugin.soft_labels.prepare import Source
+from wsld_plugin.soft_labels.store import SoftLabels
+from wsld_plugin.teachers.network import TeacherNetwork as LiveTeacher
 
 SPLITS = dict(train=('train_dataloader', ), test=('test_dataloader', 'val_dataloader'))
 

@@ -1,7 +1,7 @@
-"""A batch in one model's normalisation and channel order, turned into another's."""
+"""Convert a batch from one model's normalisation and channel order to another's."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
@@ -46,7 +46,7 @@ class Renormalize(nn.Module):
         return torch.addcmul(self.shift, inputs, self.scale).to(inputs.dtype)
 
     def extra_repr(self) -> str:
-        """The map in numbers."""
+        """The constants, for ``print(model)``."""
         scale, shift = self.scale.flatten().tolist(), self.shift.flatten().tolist()
         return f'{scale=}, {shift=}, flip={self.flip}'
 
@@ -58,19 +58,19 @@ def renormalize(source: nn.Module, target: nn.Module) -> Renormalize | None:
 
     .. math:: y = \\frac{(x\\,\\sigma_s + \\mu_s) - \\mu_t}{\\sigma_t}
 
-    with the channels of x, σ_s and μ_s reversed where the two orders differ. Constants are computed in
-    float64. The images of a batch must have one size, because padding between them is not undone.
+    with the channels of x, σ_s and μ_s reversed where the two orders differ. Constants are computed in float64. The
+    images of a batch must have one size, because padding between them is not undone.
 
     Args:
-        source: mmpretrain's ``ClsDataPreprocessor``, mmengine's ``ImgDataPreprocessor`` (or a subclass of
-            either), or mmengine's ``BaseDataPreprocessor`` itself, which changes nothing.
+        source: mmpretrain's ``ClsDataPreprocessor``, mmengine's ``ImgDataPreprocessor`` (or a subclass of either), or
+            mmengine's ``BaseDataPreprocessor`` itself, which changes nothing.
         target: likewise.
 
     Returns:
-        The map, or None where the two see the same.
+        The map, or None if both see the same.
 
     Raises:
-        ConfigError: a data preprocessor of another type, or padding that one has and the other has not.
+        ConfigError: a data preprocessor of another type, or padding that differs.
 
     >>> from mmpretrain.models.utils import ClsDataPreprocessor
     >>> pixels = torch.tensor([[[[255]]]], dtype=torch.uint8)
@@ -83,16 +83,25 @@ def renormalize(source: nn.Module, target: nn.Module) -> Renormalize | None:
         return None
     given, wanted = _read(source), _read(target)
     flip = given.flip != wanted.flip
-    mean, std = (_reversed(given.mean), _reversed(given.std)) if flip else (given.mean, given.std)
+    mean, std = given.mean, given.std
+    if flip:  # preprocessors reverse three channels and no other number
+        mean, std = (each.flip(0) if len(each) == 3 else each for each in (mean, std))
     scale, shift = torch.broadcast_tensors(std / wanted.std, (mean - wanted.mean) / wanted.std)
-    _check_padding(given, wanted, scale, shift)
+    divisors, padding = (given.pad_size_divisor, wanted.pad_size_divisor), given.pad_value * scale + shift
+    if divisors[0] != divisors[1]:
+        raise ConfigError(f'images are padded to multiples of {divisors[0]} pixels for one model and of '
+                          f'{divisors[1]} for the other. Give both data preprocessors the same pad_size_divisor.')
+    # padding is added after normalisation
+    if divisors[0] > 1 and not torch.allclose(padding, torch.full_like(padding, wanted.pad_value), atol=1e-6):
+        raise ConfigError(f'padding of value {given.pad_value} becomes {padding.flatten().tolist()} in the other '
+                          f"model's normalisation, expected {wanted.pad_value}. Crop the images to a size that needs "
+                          'no padding and set pad_size_divisor=1 in both.')
     found = Renormalize(scale, shift, flip)
     return found if found.affine or flip else None
 
 
-@dataclass
-class _Reading:
-    """What a data preprocessor does: float64 constants (C, 1, 1), with C = 1 for all channels alike."""
+class _Preparation(NamedTuple):
+    """What a data preprocessor does, with float64 constants (C, 1, 1); C = 1: the same for all channels."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -101,39 +110,20 @@ class _Reading:
     pad_value: float = 0.0
 
 
-def _read(preprocessor: nn.Module) -> _Reading:
+def _read(preprocessor: nn.Module) -> _Preparation:
     mean, std = torch.zeros(1, 1, 1, dtype=torch.float64), torch.ones(1, 1, 1, dtype=torch.float64)
     if type(preprocessor) is BaseDataPreprocessor:
-        return _Reading(mean, std)
+        return _Preparation(mean, std)
     if isinstance(preprocessor, ClsDataPreprocessor):
         flip = preprocessor.to_rgb
     elif isinstance(preprocessor, ImgDataPreprocessor):
         flip = preprocessor._channel_conversion
     else:
         raise ConfigError(
-            f'how a {type(preprocessor).__name__} normalises is not known, so its batches cannot be turned '
-            "into another model's. Expected a ClsDataPreprocessor, an ImgDataPreprocessor or a "
-            "BaseDataPreprocessor. Write data_preprocessor=dict(type='ClsDataPreprocessor', mean=…, std=…, "
-            'to_rgb=…) in the config of that model, or derive the class from ClsDataPreprocessor.')
+            f'how a {type(preprocessor).__name__} normalises is not known, so its batches cannot be converted for '
+            'another model. Expected a ClsDataPreprocessor, an ImgDataPreprocessor or a BaseDataPreprocessor. Write '
+            "data_preprocessor=dict(type='ClsDataPreprocessor', mean=…, std=…, to_rgb=…) in that model's config, or "
+            'derive the class from ClsDataPreprocessor.')
     if preprocessor._enable_normalize:
         mean, std = preprocessor.mean.double().cpu(), preprocessor.std.double().cpu()
-    return _Reading(mean, std, bool(flip), preprocessor.pad_size_divisor, preprocessor.pad_value)
-
-
-def _reversed(constants: torch.Tensor) -> torch.Tensor:
-    """Preprocessors reverse three channels and no other number."""
-    return constants.flip(0) if len(constants) == 3 else constants
-
-
-def _check_padding(given: _Reading, wanted: _Reading, scale: torch.Tensor, shift: torch.Tensor) -> None:
-    """Padding is added after normalisation: it must be the same, and the map must keep its value."""
-    divisors = given.pad_size_divisor, wanted.pad_size_divisor
-    if divisors[0] != divisors[1]:
-        raise ConfigError(f'images are padded to multiples of {divisors[0]} pixels for one model and of '
-                          f'{divisors[1]} for the other. Give both data preprocessors the same '
-                          'pad_size_divisor.')
-    padding = given.pad_value * scale + shift
-    if divisors[0] > 1 and not torch.allclose(padding, torch.full_like(padding, wanted.pad_value), atol=1e-6):
-        raise ConfigError(f'padding of value {given.pad_value} becomes {padding.flatten().tolist()} in the '
-                          f"other model's normalisation, where {wanted.pad_value} is expected. Crop the "
-                          'images to a size that needs no padding and set pad_size_divisor=1 in both.')
+    return _Preparation(mean, std, bool(flip), preprocessor.pad_size_divisor, preprocessor.pad_value)

@@ -1,9 +1,12 @@
-"""Configs whose soft labels cannot be cached are refused before anything is built."""
+"""What a cache depends on, which configs are refused before anything is built, and the conversion."""
 import pytest
-from caches import AUGMENTED, cached_cfg
+from caches import AUGMENTED, cached_cfg, live_cfg
+from factories import digits_classifier
+from mmengine.config import Config
 
+from wsld_plugin.engine.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.soft_labels.settings import cache_folder, cached_teacher, check_cached, needed_by
+from wsld_plugin.soft_labels.config import cache_folder, cached_teacher, check_cached, needed_by, use_cached_labels
 
 MIXUP = dict(augments=[dict(type='Mixup', alpha=0.2)])
 
@@ -25,19 +28,19 @@ REFUSED = {
     r"teacher_bn='train'.*other images of the batch": lambda cfg: cfg.model.update(teacher_bn='train'),
     'batch_augments .*mixed images': lambda cfg: cfg.update(
         data_preprocessor=dict(num_classes=10, mean=[77.8], std=[95.9], batch_augments=MIXUP)),
-    'batch_augments .*Leave one': lambda cfg: cfg.model.architecture.data_preprocessor.update(batch_augments=MIXUP),
+    'batch_augments .*Remove one': lambda cfg: cfg.model.architecture.data_preprocessor.update(batch_augments=MIXUP),
     'batch_augments .*not in a cache': lambda cfg: cfg.model.architecture.update(train_cfg=MIXUP),
     r'randomness\.seed is None': lambda cfg: cfg.randomness.update(seed=None),
     'SwitchRecipeHook': lambda cfg: cfg.update(custom_hooks=[dict(type='mmpretrain.SwitchRecipeHook', schedule=[])]),
     r'connectors\.teacher_logits\.class_map.*model\.teacher\.class_map':
         lambda cfg: cfg.model.distiller.connectors.teacher_logits.update(class_map=[0, 1]),
-    r'top_k=3 .* have \[2\.0, 4\.0\]\. Leave top_k out': two_temperatures,
+    r'top_k=3 .* have \[2\.0, 4\.0\]\. Remove top_k': two_temperatures,
     'top_k=10, but the student has 10 classes': lambda cfg: cfg.model.teacher.update(top_k=10),
-    'top_k is 0, but a number from 1 up': lambda cfg: cfg.model.teacher.update(top_k=0),
-    'views is 2.5, but a number from 1 up': lambda cfg: cfg.model.teacher.update(views=2.5),
+    'top_k=0, expected an integer of 1 or more': lambda cfg: cfg.model.teacher.update(top_k=0),
+    'views=2.5, expected an integer': lambda cfg: cfg.model.teacher.update(views=2.5),
     r"make='mising'.*Did you mean 'missing'": lambda cfg: cfg.model.teacher.update(make='mising'),
-    'checkpoint is None, but model is named': lambda cfg: cfg.model.teacher.update(checkpoint=None),
-    r'no model is named': lambda cfg: cfg.model.teacher.update(model=None),
+    'checkpoint=None, but model is given': lambda cfg: cfg.model.teacher.update(checkpoint=None),
+    'no model is given': lambda cfg: cfg.model.teacher.update(model=None),
 }
 
 
@@ -83,3 +86,32 @@ def test_the_folder_is_the_configs_or_in_that_of_the_run(cfg, tmp_path):
     assert cache_folder(cfg, 'run') == tmp_path / 'cache'
     cfg.model.teacher.cache = None
     assert str(cache_folder(cfg, 'run')) == 'run/soft_labels'
+
+
+@pytest.mark.parametrize('loss', [None, dict(type='wsld_plugin.KD', tau=4.0)])
+def test_a_config_with_its_teacher_is_converted_to_what_a_user_would_write(tmp_path, loss):
+    cfg = live_cfg(tmp_path, loss)
+    use_cached_labels(cfg, views=2, top_k=3, cache=str(tmp_path / 'cache'), make='missing')
+    key_training_set(cfg)
+    expected = cached_cfg(tmp_path, loss, teacher=dict(views=2, top_k=3, class_map=None))
+    assert cfg.model == expected.model
+    assert needed_by(cfg) == needed_by(expected)
+
+
+def test_the_class_map_moves_from_the_connector_to_the_teacher(tmp_path):
+    cfg = live_cfg(tmp_path)
+    cfg.model.distiller.connectors.teacher_logits.class_map = [1, 0, 2, 3, 4, 5, 6, 7, 8, 9]
+    use_cached_labels(cfg)
+    assert cfg.model.teacher.class_map == [1, 0, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert 'class_map' not in cfg.model.distiller.connectors.teacher_logits
+
+
+def test_a_converted_config_takes_the_given_settings(tmp_path):
+    cfg = cached_cfg(tmp_path, teacher=dict(views=2, top_k=3))
+    use_cached_labels(cfg, views=None, top_k=4)
+    assert (cfg.model.teacher.views, cfg.model.teacher.top_k) == (2, 4)
+
+
+def test_a_config_without_a_teacher_cannot_be_converted():
+    with pytest.raises(ConfigError, match=r'has no model\.teacher'):
+        use_cached_labels(Config(dict(model=digits_classifier())))

@@ -1,4 +1,4 @@
-"""Real runs: what a cache serves is what the teacher would have said, and a cache that does not fit stops the run."""
+"""Real runs: a cache serves the outputs of the teacher, and a cache that does not fit stops the run."""
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,13 @@ from mmengine.runner import Runner
 
 from wsld_plugin.engine.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.soft_labels.header import HEADER, RECORDS
+from wsld_plugin.soft_labels.store import HEADER, RECORDS
 
 KD = dict(type='wsld_plugin.KD', tau=4.0)
 
 
-class Listen(Hook):
-    """Notes the losses, and the logits that the teacher served beside those of the network on the same pixels."""
+class Recorder(Hook):
+    """Records the losses, and the served logits beside those of the network on the same pixels."""
 
     def __init__(self, teacher=None):
         self.teacher = teacher
@@ -41,7 +41,7 @@ def run(cfg, hook=None):
     cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
     cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
     runner = Runner.from_cfg(cfg)
-    hook = hook or Listen()
+    hook = hook or Recorder()
     runner.register_hook(hook, 'LOWEST')
     runner.train()
     return runner, hook
@@ -59,6 +59,7 @@ def test_without_augmentation_one_view_trains_as_the_teacher_itself_does(tmp_pat
     key_training_set(live)
     alone, with_teacher = run(live)
     cached, with_cache = run(cached_cfg(tmp_path, loss))
+    assert not list(cached.model.teacher.parameters()), 'the network was not freed'
     for ours, expected in zip(with_cache.losses, with_teacher.losses, strict=True):
         assert ours == pytest.approx(expected, rel=2e-3)
     assert [key.index for key in with_cache.keys] == [key.index for key in with_teacher.keys]
@@ -72,15 +73,15 @@ def test_every_sample_of_every_epoch_gets_the_soft_label_of_its_own_pixels(tmp_p
     if resident:
         cfg.train_dataloader.dataset.type = 'wsld_plugin.ResidentDataset'
         cfg.train_dataloader.collate_fn = dict(type='wsld_plugin.whole_batch')
-    _, heard = run(cfg, Listen(teacher_of(tmp_path / 'teacher.pth')))
-    assert len(heard.served) == len(heard.live) == 8
-    for served, live in zip(heard.served, heard.live, strict=True):
+    _, recorder = run(cfg, Recorder(teacher_of(tmp_path / 'teacher.pth')))
+    assert len(recorder.served) == len(recorder.live) == 8
+    for served, live in zip(recorder.served, recorder.live, strict=True):
         top = live.topk(kept.get('top_k', 10)).indices
         for logits in (served, live):
             logits -= logits.logsumexp(1, keepdim=True) if not kept else (logits / 4).logsumexp(1, keepdim=True) * 4
         torch.testing.assert_close(served.gather(1, top), live.gather(1, top), rtol=2e-3, atol=2e-3)
-    assert [key.epoch for key in heard.keys] == [epoch % 2 for epoch in range(4) for _ in range(40)]
-    orders = [[key.index for key in heard.keys[40 * epoch:40 * epoch + 40]] for epoch in range(4)]
+    assert [key.epoch for key in recorder.keys] == [epoch % 2 for epoch in range(4) for _ in range(40)]
+    orders = [[key.index for key in recorder.keys[40 * epoch:40 * epoch + 40]] for epoch in range(4)]
     assert len({tuple(order) for order in orders}) == 4, 'the order of the samples repeats with the views'
 
 
@@ -93,12 +94,7 @@ def test_augmentation_on_the_device_has_a_cache_of_its_own(tmp_path):
         run(cfg)
 
 
-def test_the_network_is_gone_before_the_first_step(tmp_path):
-    runner, _ = run(cached_cfg(tmp_path))
-    assert not list(runner.model.teacher.parameters())
-
-
-def test_a_resumed_run_opens_its_cache_and_ends_as_one_that_was_not_interrupted(tmp_path):
+def test_a_resumed_run_opens_its_cache_and_ends_as_an_uninterrupted_one(tmp_path):
     whole, _ = run(cached_cfg(tmp_path, pipeline=AUGMENTED, teacher=dict(views=2), epochs=3))
     first = cached_cfg(tmp_path, pipeline=AUGMENTED, teacher=dict(views=2), epochs=3)
     first.work_dir = str(tmp_path / 'b')
@@ -107,42 +103,30 @@ def test_a_resumed_run_opens_its_cache_and_ends_as_one_that_was_not_interrupted(
     again = cached_cfg(tmp_path, pipeline=AUGMENTED, teacher=dict(views=2), epochs=3, resume=True,
                        load_from=str(tmp_path / 'b/epoch_2.pth'))
     again.work_dir = str(tmp_path / 'b')
-    resumed, heard = run(again)
-    assert len(heard.losses) == 2
+    resumed, recorder = run(again)
+    assert len(recorder.losses) == 2
     for name, value in whole.model.state_dict().items():
         assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
-def test_the_run_stops_before_training_where_there_is_no_cache(tmp_path):
-    cfg = cached_cfg(tmp_path, teacher=dict(make='never'))
+def test_a_missing_wrong_or_other_cache_stops_the_run_before_training(tmp_path):
     with pytest.raises(ConfigError, match=r"tools/cache_soft_labels\.py.*make='missing'"):
-        run(cfg)
+        run(cached_cfg(tmp_path, teacher=dict(make='never')))
     assert not (tmp_path / 'cache').exists()
-
-
-def test_the_run_stops_before_training_where_the_cache_is_another_ones(tmp_path):
     run(cached_cfg(tmp_path))
+    path, recorder = tmp_path / 'cache' / RECORDS, Recorder()
+    path.write_bytes(path.read_bytes()[28:] + path.read_bytes()[:28])  # each label one sample too early
+    with pytest.raises(ConfigError, match='is not what the teacher computes'):
+        run(cached_cfg(tmp_path), recorder)
     before = (tmp_path / 'cache' / HEADER).read_bytes()
     teacher_file(tmp_path / 'teacher.pth', seed=8)
-    heard = Listen()
     with pytest.raises(ConfigError, match='teacher_weights: the cache has'):
-        run(cached_cfg(tmp_path), heard)
-    assert not heard.losses
+        run(cached_cfg(tmp_path), recorder)
+    assert not recorder.losses
     assert (tmp_path / 'cache' / HEADER).read_bytes() == before
 
 
-def test_the_run_stops_before_training_where_the_soft_labels_are_not_the_teachers(tmp_path):
-    cfg = cached_cfg(tmp_path)
-    run(cfg)
-    path = tmp_path / 'cache' / RECORDS
-    path.write_bytes(path.read_bytes()[28:] + path.read_bytes()[:28])  # each label one sample too early
-    heard = Listen()
-    with pytest.raises(ConfigError, match='is not what the teacher gives'):
-        run(cached_cfg(tmp_path), heard)
-    assert not heard.losses
-
-
-def test_samples_that_come_without_their_view_are_refused(tmp_path):
+def test_samples_without_their_view_are_refused(tmp_path):
     cfg = cached_cfg(tmp_path, pipeline=AUGMENTED, teacher=dict(views=2))
     cfg.train_dataloader.sampler.views = None
     with pytest.raises(ConfigError, match=r'KeyedSampler.*views=2'):
@@ -166,7 +150,7 @@ def test_the_random_state_is_left_as_it_was(tmp_path, made):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_other_models_are_left_alone(tmp_path):
+def test_other_models_are_ignored(tmp_path):
     cfg = run_cfg(tmp_path, digits_classifier(), epochs=1)
     cfg.default_hooks.soft_labels = dict(type='wsld_plugin.SoftLabelsHook')
     Runner.from_cfg(cfg).train()

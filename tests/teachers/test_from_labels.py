@@ -1,0 +1,282 @@
+import copy
+import doctest
+import math
+import re
+
+import pytest
+import torch
+from factories import RGB, batch, build, classifier, digits_distillation, distillation, distiller, labels_of, run_cfg
+from mmengine.model import BaseDataPreprocessor
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from wsld_plugin.datasets.weak import PartialLabels
+from wsld_plugin.errors import ConfigError
+from wsld_plugin.losses.functional import kd
+from wsld_plugin.teachers import GivenTeacher, VirtualTeacher, from_labels
+
+VIRTUAL = dict(type='wsld_plugin.VirtualTeacher', num_classes=5)
+
+
+def samples(targets, name='gt_label'):
+    return [DataSample(**{name: target if target.ndim else target[None]}) for target in targets]
+
+
+def logits(teacher, targets, name='gt_label'):
+    return teacher(torch.zeros(len(targets), 3, 2, 2), samples(targets, name))
+
+
+def distribution(label, c, right):
+    """By hand."""
+    return [right if k == label else (1 - right) / (c - 1) for k in range(c)]
+
+
+# VirtualTeacher
+
+@pytest.mark.parametrize(('c', 'right'), [(2, .99), (5, .5), (100, 'uniform'), (21841, 1e-3)])
+def test_the_virtual_soft_label_is_its_definition(c, right):
+    labels = torch.tensor([0, c - 1, 1])
+    a = 1 / c if right == 'uniform' else right
+    expected = torch.tensor([distribution(y, c, a) for y in labels], dtype=torch.float64)
+    prob = logits(VirtualTeacher(c, right, 'prob'), labels)
+    log_prob = logits(VirtualTeacher(c, right), labels)
+    assert prob.dtype == log_prob.dtype == torch.float32
+    torch.testing.assert_close(prob.double(), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(F.softmax(log_prob.double(), 1), expected, rtol=2e-6, atol=0)
+    torch.testing.assert_close(log_prob.double(), expected.log(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize('tau', [1.0, 20.0])
+def test_the_tempered_soft_label_is_the_power_and_in_the_code_almost_uniform(tau):
+    labels = torch.arange(10)
+    power = torch.tensor([distribution(y, 10, .99) for y in labels], dtype=torch.float64) ** (1 / tau)
+    paper = F.softmax(logits(VirtualTeacher(10), labels) / tau, 1).double()
+    torch.testing.assert_close(paper, power / power.sum(1, keepdim=True), rtol=1e-5, atol=0)
+    code = F.softmax(logits(VirtualTeacher(10, logits='prob'), labels) / tau, 1)
+    assert (code - .1).abs().max() < .14 / tau
+
+
+@pytest.mark.parametrize('form', ['log_prob', 'prob'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.float64])
+def test_one_hot_rows_equal_indices(form, dtype):
+    teacher, labels = VirtualTeacher(10, logits=form), torch.tensor([3, 0, 9])
+    rows = logits(teacher, F.one_hot(labels, 10).to(dtype), 'gt_score')
+    torch.testing.assert_close(rows.float(), logits(teacher, labels), rtol=1e-5, atol=1e-7)
+    assert rows.dtype == torch.promote_types(dtype, torch.float32)
+
+
+def test_mixed_targets_give_the_mixture_of_the_soft_labels():
+    y = torch.tensor([[.7, .3, 0, 0], [.25, .25, .25, .25], [.1, .2, .3, .4]], dtype=torch.float64)
+    each = torch.tensor([distribution(k, 4, .9) for k in range(4)], dtype=torch.float64)
+    mixture = torch.stack([sum(weight * p for weight, p in zip(row, each, strict=True)) for row in y])
+    torch.testing.assert_close(logits(VirtualTeacher(4, .9, 'prob'), y, 'gt_score'), mixture)
+    torch.testing.assert_close(logits(VirtualTeacher(4, .9), y, 'gt_score').exp(), mixture)
+    both = DataSample(gt_label=torch.tensor([0]), gt_score=torch.tensor([0., 1., 0.]))  # as in mmpretrain's heads
+    assert VirtualTeacher(3)(torch.zeros(1, 3, 2, 2), [both]).argmax() == 1
+
+
+def losses_and_gradients(c, right, hard, weight, smoothed):
+    """Of the project's parts, and of an independent formula."""
+    generator = torch.Generator().manual_seed(c)
+    s = torch.randn(6, c, generator=generator, dtype=torch.float64).requires_grad_()
+    y = torch.randint(c, (6,), generator=generator)
+    loss = hard * F.cross_entropy(s, y) + weight * kd(s, logits(VirtualTeacher(c, right), y))
+    expected = smoothed(s, y)
+    return loss, expected, *(torch.autograd.grad(x, s, retain_graph=True)[0] for x in (loss, expected))
+
+
+@pytest.mark.parametrize(('c', 'epsilon'), [(2, .5), (1000, .1)])
+def test_the_uniform_teacher_is_pytorchs_label_smoothing_up_to_a_constant(c, epsilon):
+    loss, expected, gradient, expected_gradient = losses_and_gradients(
+        c, 'uniform', 1 - epsilon, epsilon, lambda s, y: F.cross_entropy(s, y, label_smoothing=epsilon))
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-6, atol=1e-9)
+    assert (expected - loss).item() == pytest.approx(epsilon * math.log(c), rel=1e-5)
+
+
+@pytest.mark.parametrize('c', [2, 1000])
+def test_a_confident_teacher_is_the_official_label_smoothing_up_to_its_entropy(c):
+    def official(s, y):
+        smooth = torch.full(s.shape, .1 / (c - 1), dtype=torch.float64)
+        smooth.scatter_(1, y[:, None], .9)
+        return -(smooth * F.log_softmax(s, 1)).sum() / len(y)
+
+    loss, expected, gradient, expected_gradient = losses_and_gradients(c, .9, 0.0, 1.0, official)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-8)
+    entropy = -.9 * math.log(.9) - .1 * math.log(.1 / (c - 1))
+    assert (expected - loss).item() == pytest.approx(entropy, rel=1e-5)
+
+
+def test_a_student_learns_from_a_virtual_teacher_also_mixed_batches_and_stores_nothing_of_it():
+    mixing = dict(RGB, batch_augments=dict(augments=dict(type='Mixup', alpha=1.0)))
+    model = build(distillation(architecture=classifier(data_preprocessor=mixing), teacher=VIRTUAL))
+    assert torch.isfinite(model(**model.data_preprocessor(batch(), True), mode='loss')['distill.loss_soft'])
+    model = build(distillation(teacher=VIRTUAL, distiller=distiller(dict(type='wsld_plugin.KD', tau=4.0))))
+    data = batch()
+    sum(model(**model.data_preprocessor(copy.deepcopy(data), True), mode='loss').values()).backward()
+    recorded = model.distiller.teacher_recorders.get_recorder('logits').get_record_data()
+    assert torch.equal(recorded.argmax(1), labels_of(data))
+    assert all(parameter.grad is not None for parameter in model.student.parameters())
+    assert all(name.startswith('architecture.') for name in model.state_dict())
+
+
+@pytest.mark.parametrize('kind', ['VirtualTeacher', 'GivenTeacher'])
+def test_images_are_not_normalised_for_it_and_may_come_from_any_preprocessor(kind):
+    class OfNoKnownKind(BaseDataPreprocessor):
+        pass
+
+    student = build(classifier())
+    student.data_preprocessor = OfNoKnownKind()
+    with pytest.raises(ConfigError, match='how a OfNoKnownKind normalises'):
+        build(distillation(architecture=student, teacher=classifier(width=8, data_preprocessor=RGB)))
+    model = build(distillation(architecture=student, teacher=dict(VIRTUAL, type=f'wsld_plugin.{kind}')))
+    assert model.renormalize is None
+    assert not model.teacher.state_dict()
+
+
+def test_a_run_logs_that_it_is_not_validated(tmp_path):
+    cfg = run_cfg(tmp_path, digits_distillation(teacher=dict(VIRTUAL, num_classes=10)), 1)
+    cfg.default_hooks.teacher = dict(type='wsld_plugin.TeacherEvalHook')
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    log = '\n'.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    assert 'The teacher is not validated' in log
+    assert 'teacher_metrics' not in runner.message_hub.runtime_info
+
+
+class Log(TorchDispatchMode):
+    """Names of the operations that ran."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('form', ['log_prob', 'prob'])
+def test_a_virtual_teacher_does_not_synchronise_the_device(form):
+    teacher = VirtualTeacher(3, logits=form)
+    with Log() as log:  # a meta tensor has no values: reading one raises
+        logits(teacher, torch.tensor([0, 1, 2]).to('meta'))
+        logits(teacher, torch.full((2, 3), 1 / 3, device='meta'), 'gt_score')
+    assert log.names.count('aten._assert_async.msg') == 2
+    assert 'aten._local_scalar_dense.default' not in log.names
+
+
+# GivenTeacher
+
+@pytest.mark.parametrize(('c', 'dtype'), [(2, torch.float16), (10, torch.float32), (1000, torch.float64)])
+def test_the_softmax_of_the_given_logits_is_the_soft_label(c, dtype):
+    given = torch.rand(4, c, generator=torch.Generator().manual_seed(c), dtype=torch.float64).softmax(1)
+    result = logits(GivenTeacher(c), given.to(dtype), 'soft_label')
+    assert result.dtype == torch.promote_types(dtype, torch.float32)
+    torch.testing.assert_close(F.softmax(result, 1).double(), given, rtol=2e-3, atol=1e-5)
+
+
+def test_probabilities_of_zero_become_the_floor():
+    given = torch.tensor([[.5, .5, 0.], [1., 0., 0.]])
+    for field in ('soft_label', 'votes'):
+        result = logits(GivenTeacher(3, field=field, floor=1e-4), given, field)
+        torch.testing.assert_close(result, given.clamp(min=1e-4).log())
+
+
+def test_at_temperature_one_kd_has_the_gradient_of_the_soft_cross_entropy():
+    student = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    sets = torch.tensor([[1., 1, 0, 0, 0], [0, 0, 1, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 1, 1]])
+    soft = sets / sets.sum(1, keepdim=True)
+    ours, = torch.autograd.grad(kd(student, logits(GivenTeacher(5), soft, 'soft_label')), student)
+    expected, = torch.autograd.grad(F.cross_entropy(student, soft), student)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=2e-6)
+
+
+def partial_run(tmp_path, change=None, **overrides):
+    """A run of two epochs on candidate sets; ``change`` is applied to the data set after the sets are drawn."""
+    model = digits_distillation(teacher=dict(type='wsld_plugin.GivenTeacher', num_classes=10), hard_weight=0.0,
+                                distiller=distiller(dict(type='wsld_plugin.KD')))
+    cfg = run_cfg(tmp_path, model, **overrides)
+    cfg.train_dataloader.dataset = dict(type='wsld_plugin.PartialLabels', unreliability=0.2, ambiguity=0.3,
+                                        dataset=cfg.train_dataloader.dataset)
+    runner = Runner.from_cfg(cfg)
+    if change:
+        data = runner.build_dataloader(cfg.train_dataloader, seed=0)
+        assert isinstance(data.dataset, PartialLabels)
+        change(data.dataset)
+        runner._train_dataloader = data
+    runner.train()
+    return {name: value.clone() for name, value in runner.model.state_dict().items()}
+
+
+def permute_hidden_labels(data):
+    """In the wrapper and in the data set inside."""
+    for index, info in enumerate(infos := [data.dataset.get_data_info(i) for i in range(len(data))]):
+        info['gt_label'] = (infos[index]['gt_label'] + 1 + index % 8) % 10
+    data.dataset.get_data_info = lambda index: copy.copy(infos[index])
+    data.given_labels = data.given_labels[::-1]
+
+
+def test_hidden_labels_change_nothing_in_a_real_run_and_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
+    whole = partial_run(tmp_path / 'whole')
+    permuted = partial_run(tmp_path / 'permuted', permute_hidden_labels)
+    first = partial_run(tmp_path / 'parts', epochs=1)
+    resumed = partial_run(tmp_path / 'parts', resume=True)
+    assert any(not torch.equal(value, first[name]) for name, value in resumed.items())
+    for name, value in whole.items():
+        assert torch.equal(value, permuted[name]), name
+        assert torch.equal(value, resumed[name]), name
+
+
+# What they refuse
+
+@pytest.mark.parametrize(('kind', 'settings', 'message'), [
+    (VirtualTeacher, dict(num_classes=None), 'VirtualTeacher: num_classes is None, expected the number of the'),
+    (VirtualTeacher, dict(num_classes=True), 'num_classes=True'),
+    (VirtualTeacher, dict(correct_prob=1.0), 'correct_prob=1.0, expected a finite number in (0, 1)'),
+    (VirtualTeacher, dict(correct_prob=math.nan), 'correct_prob=nan'),
+    (VirtualTeacher, dict(correct_prob='unifrom'), "Did you mean 'uniform'?"),
+    (VirtualTeacher, dict(logits='log_probs'), "logits='log_probs', expected one of 'log_prob', 'prob'. Did you"),
+    (GivenTeacher, dict(num_classes=1), 'GivenTeacher: num_classes=1, expected an integer of 2 or more'),
+    (GivenTeacher, dict(floor=0), 'floor=0, expected a finite number in (0, 0.1)'),
+    (GivenTeacher, dict(floor=.1), 'floor=0.1'),
+])
+def test_invalid_settings_are_refused(kind, settings, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        kind(**{**dict(num_classes=10), **settings})
+
+
+@pytest.mark.parametrize(('kind', 'data_samples', 'message'), [
+    (VirtualTeacher, None, 'no data samples'),
+    (VirtualTeacher, [DataSample(), DataSample()], 'data samples without gt_label'),
+    (VirtualTeacher, samples(torch.tensor([0, 3])), 'class 3, but logits of 3 classes need indices from 0 to 2'),
+    (VirtualTeacher, samples(torch.tensor([-100, 0])), 'class -100, but logits of 3 classes'),
+    (VirtualTeacher, [DataSample().set_gt_score([.5, .5]), DataSample().set_gt_label(1)],
+     'data samples without gt_score'),
+    (VirtualTeacher, [DataSample().set_gt_label([0, 1]), DataSample().set_gt_label(1)], 'shape (3,)'),
+    (VirtualTeacher, [DataSample().set_gt_score([.5, .5, .5])] * 2, 'Sample 0 has sum 1.5'),
+    (VirtualTeacher, [DataSample().set_gt_score([.5, .5])] * 2, 'shape (2, 2)'),
+    (GivenTeacher, None, 'no data samples'),
+    (GivenTeacher, [DataSample().set_gt_label(0)] * 2, "without 'soft_label', with gt_label alone. A data set such"),
+    (GivenTeacher, samples(torch.eye(3)[:2], 'soft_lable'), "with soft_lable alone. Did you mean 'soft_lable'?"),
+    (GivenTeacher, samples(torch.tensor([[.5, .6, .1]] * 2), 'soft_label'), 'Sample 0 has sum 1.2'),
+    (GivenTeacher, samples(torch.tensor([[.5, .5]] * 2), 'soft_label'), 'shape (2, 2)'),
+    (GivenTeacher, [DataSample(soft_label=torch.eye(3)[0]).set_gt_score(torch.eye(3)[0])] * 2, 'Mixup and CutMix'),
+])
+def test_samples_without_a_fitting_soft_label_are_refused(kind, data_samples, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        kind(3)(torch.zeros(2, 3, 2, 2), data_samples)
+
+
+@pytest.mark.parametrize('kind', [VirtualTeacher, GivenTeacher])
+def test_other_modes_are_refused(kind):
+    for mode in ('predict', 'loss'):
+        with pytest.raises(NotImplementedError, match=f"mode='{mode}': a {kind.__name__}"):
+            kind(3)(torch.zeros(1, 3, 2, 2), samples(torch.tensor([0])), mode=mode)
+
+
+def test_docstring_examples_hold():
+    result = doctest.testmod(from_labels)
+    assert result.attempted >= 4
+    assert result.failed == 0

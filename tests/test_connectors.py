@@ -1,0 +1,222 @@
+import doctest
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from factories import batch, build, distillation, distiller
+
+from wsld_plugin import connectors
+from wsld_plugin.connectors import LogitConnector, TopClasses, load_class_map
+from wsld_plugin.errors import ConfigError
+
+
+def fails(message, error=ConfigError):
+    return pytest.raises(error, match=re.escape(message))
+
+
+def case(n=20, c=7, dtype=torch.float32):
+    return torch.randn(n, c, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+# Class maps
+
+def test_sequences_of_integers_and_files_of_each_kind_are_maps(tmp_path):
+    (tmp_path / 'map.json').write_text(json.dumps([2, 0, 5]))
+    (tmp_path / 'map.txt').write_text('2\n0\n5\n\n')
+    np.save(tmp_path / 'map.npy', np.array([2, 0, 5]))
+    files = [tmp_path / f'map.{ending}' for ending in ('json', 'txt', 'npy')]
+    for class_map in ((2, 0, 5), np.array([2, 0, 5], np.uint8), *files, *map(str, files)):
+        assert load_class_map(class_map) == [2, 0, 5]
+
+
+@pytest.mark.parametrize('entry', [-1, 1.0, '1', True, None])
+def test_an_entry_that_is_not_an_index_is_refused(entry):
+    with fails(f'class_map has {entry!r} for student class 1, expected an integer from 0 up'):
+        load_class_map([0, entry])
+
+
+@pytest.mark.parametrize(('class_map', 'message'), [
+    ([], 'is empty'), (np.array([], int), 'is empty'), (10, 'holds one int'), ({0: 1}, 'holds one dict')])
+def test_a_value_that_is_not_a_list_of_indices_is_refused(class_map, message):
+    with fails(f'class_map {message}'):
+        load_class_map(class_map)
+
+
+@pytest.mark.parametrize(('name', 'content', 'message'), [
+    ('map.json', b'[0, 1', 'cannot be read'), ('map.txt', b'0\none\n', 'cannot be read'),
+    ('map.txt', b'\xff\xfe', 'cannot be read'), ('map.npy', b'', 'cannot be read'),
+    ('map.npy', b'no array', 'cannot be read'), ('map.csv', b'0', "ends in '.csv', expected a .json, .txt, .npy"),
+    ('map.json', b'{"0": 1}', 'holds one dict'), ('map.json', b'[0, 1.5]', 'has 1.5 for student class 1'),
+    ('map.txt', b'0\n-3\n', 'has -3 for student class 1'), ('map.txt', b'\n', 'is empty'),
+])
+def test_a_file_without_a_list_of_indices_is_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with fails(message):
+        load_class_map(tmp_path / name)
+
+
+def test_a_missing_file_names_the_nearest(tmp_path):
+    (tmp_path / 'imagenet21k_to_1k.txt').write_text('0')
+    with fails("Did you mean 'imagenet21k_to_1k.txt'?"):
+        load_class_map(tmp_path / 'imagenet21k_to1k.txt')
+    with fails('there is no such file'):
+        load_class_map(tmp_path / 'no' / 'where.txt')
+
+
+@pytest.mark.parametrize(('array', 'message'), [
+    (np.zeros((2, 2), int), 'integer'), (np.array([0.0, 1.0]), 'integer'), (np.array(3), 'integer'),
+    (np.array([0, 'x'], dtype=object), 'cannot be read')])
+def test_an_array_that_is_not_a_list_of_integers_is_refused_and_never_unpickled(tmp_path, array, message):
+    np.save(tmp_path / 'map.npy', array, allow_pickle=True)
+    with fails(message):
+        load_class_map(tmp_path / 'map.npy')
+
+
+def test_a_repeated_index_is_kept_with_a_warning():
+    with pytest.warns(UserWarning, match='gives class 7 of the teacher to more than one student class'):
+        assert load_class_map([7, 3, 7]) == [7, 3, 7]
+
+
+# LogitConnector
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('class_map', [None, range(4), range(7)])
+def test_the_identity_and_the_first_classes_are_not_copied(class_map, dtype):
+    logits = case(dtype=dtype)
+    out = LogitConnector(class_map)(logits)
+    assert torch.equal(out, logits[:, :out.shape[1]])
+    assert out.data_ptr() == logits.data_ptr()
+
+
+@pytest.mark.parametrize('class_map', [None, [0, 1], [2, 0]])
+@pytest.mark.parametrize(('dtype', 'expected'), [(torch.bfloat16, torch.float32), (torch.float16, torch.float32),
+                                                 (torch.float32, torch.float32), (torch.float64, torch.float64)])
+def test_float64_is_kept_and_half_precision_becomes_float32(class_map, dtype, expected):
+    logits = case(dtype=dtype)
+    out = LogitConnector(class_map)(logits)
+    assert out.dtype == TopClasses(1, class_map=class_map)(logits).dtype == expected
+    assert torch.equal(out, logits[:, list(range(7) if class_map is None else class_map)].to(expected))
+
+
+def test_each_student_class_gets_its_teacher_class(tmp_path):
+    order = torch.randperm(21841, generator=torch.Generator().manual_seed(0))[:1000].tolist()
+    (tmp_path / 'map.json').write_text(json.dumps(order))
+    logits = case(2, 21841)
+    connector = LogitConnector(str(tmp_path / 'map.json'))
+    assert torch.equal(connector(logits), torch.tensor([[row[i] for i in order] for row in logits.tolist()]))
+    assert connector.num_classes == 1000
+    assert LogitConnector().num_classes is None
+
+
+def test_the_gradient_reaches_the_chosen_classes_only_and_the_map_is_in_no_checkpoint_but_follows_the_module():
+    logits, connector = torch.randn(2, 3, requires_grad=True), LogitConnector([2, 0])
+    connector(logits).sum().backward()
+    assert logits.grad.tolist() == [[1, 0, 1], [1, 0, 1]]
+    assert not connector.state_dict()
+    assert connector.to('meta').class_map.is_meta
+
+
+@pytest.mark.parametrize(('given', 'teacher', 'student', 'message'), [
+    (None, 21841, 1000, 'The teacher has 21841 classes and the student 1000, but there is no class_map'),
+    ([2, 0], 3, 10, 'The teacher has 3 classes and the student 10, but class_map has 2 entries'),
+    ([2, 0], 2, 2, 'The teacher has 2 classes and the student 2, but class_map names class 2 of a teacher'),
+])
+def test_numbers_of_classes_that_do_not_fit_are_refused(given, teacher, student, message):
+    with fails(message) as error:
+        LogitConnector(given).check(teacher, student)
+    assert "write class_map as the teacher's index of each student class" in str(error.value)
+
+
+@pytest.mark.parametrize(('given', 'teacher', 'student'), [(None, 9, 9), ([2, 0], 3, 2), ([0, 1, 2], 21841, 3)])
+def test_numbers_of_classes_that_fit_pass_and_an_index_beyond_the_teacher_fails_at_the_first_forward(
+        given, teacher, student):
+    connector = LogitConnector(given)
+    connector.check(teacher, student)
+    if given:
+        with fails('class_map names class 2 of a teacher with 2 classes, 0 to 1'):
+            connector(torch.randn(4, 2, device='meta'))
+
+
+@pytest.mark.parametrize(('record', 'error', 'message'), [
+    ((torch.randn(4, 3),), TypeError, 'was given tuple, expected a floating point tensor (N, C)'),
+    (torch.zeros(4, 3).long(), TypeError, 'was given torch.int64'),
+    (torch.zeros(4, 3, 7, 7), ValueError, 'was given shape (4, 3, 7, 7), expected logits (N, C)'),
+])
+def test_a_record_that_is_not_logits_is_refused(record, error, message):
+    with fails(message, error):
+        LogitConnector()(record)
+
+
+def test_printed_modules_show_the_settings():
+    assert repr(LogitConnector([2, 0])) == 'LogitConnector(num_classes=2)'
+    assert repr(TopClasses(2, floor=0.1, class_map=[0, 2])) == 'TopClasses(k=2, floor=0.1, num_classes=2)'
+
+
+# TopClasses
+
+@pytest.mark.parametrize('k', [1, 3, 7])
+def test_the_soft_label_is_uniform_over_the_k_largest(k):
+    logits = case()
+    for row, probabilities in zip(logits.tolist(), TopClasses(k)(logits).double().softmax(1), strict=True):
+        expected = [1 / k if sum(other > value for other in row) < k else 0. for value in row]
+        torch.testing.assert_close(probabilities, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-5)
+
+
+def test_only_the_set_of_the_largest_classes_counts():
+    logits = case()
+    swapped = logits.clone().scatter_(1, logits.topk(2).indices, logits.topk(2).values.flip(1))
+    for same in (5 * logits + 2, swapped):
+        assert torch.equal(TopClasses(3)(logits), TopClasses(3)(same))
+    assert TopClasses(1, class_map=[1, 3])(torch.tensor([[9., 1., 3., 2.]])).argmax() == 1  # mapped before
+
+
+def test_a_row_with_nan_becomes_nan_and_infinite_logits_are_ranked():
+    logits = case()
+    expected = TopClasses(2)(logits)
+    expected[[3, 5]] = math.nan
+    logits[3], logits[5, 2] = math.nan, math.nan
+    torch.testing.assert_close(TopClasses(2)(logits), expected, rtol=0, atol=0, equal_nan=True)
+    label = TopClasses(2)(torch.tensor([[math.inf, 1., -math.inf, 2.]]))
+    assert torch.equal(label.exp() > .5, torch.tensor([[True, False, False, True]]))
+    assert TopClasses(2)(torch.zeros(4, 3, device='meta')).shape == (4, 3)  # values are never read from the device
+
+
+def top_distillation(k, loss='KD'):
+    parts = distiller(dict(type=f'wsld_plugin.{loss}'))
+    del parts['loss_forward_mappings']['loss_soft']['gt_labels']
+    parts['connectors'] = dict(teacher_logits=dict(type='wsld_plugin.TopClasses', k=k))
+    return build(distillation(distiller=parts))
+
+
+@pytest.mark.parametrize('loss', ['KD', 'PartialLabelLoss'])
+def test_a_student_learns_from_top_classes_and_nan_of_the_teacher_reaches_the_loss(loss):
+    model = top_distillation(2, loss)
+    data = model.data_preprocessor(batch(), True)
+    losses = model(**data, mode='loss')
+    losses['distill.loss_soft'].backward()
+    assert losses['distill.loss_soft'].item() > 0
+    assert model.student.head.fc.weight.grad.abs().sum() > 0
+    torch.nn.init.constant_(model.teacher.head.fc.bias, math.nan)
+    assert model(**data, mode='loss')['distill.loss_soft'].isnan()
+
+
+@pytest.mark.parametrize('settings', [dict(k=0), dict(k=1.5), dict(k=2, floor=1), dict(k=2, floor=math.nan)])
+def test_invalid_settings_of_top_classes_are_refused(settings):
+    with pytest.raises(ConfigError, match=r'TopClasses: (k|floor)=.*, expected'):
+        TopClasses(**settings)
+
+
+def test_more_classes_than_there_are_are_refused():
+    with fails('k=8, but there are 7 classes: expected 1 … 7'):
+        TopClasses(8)(case())
+    with fails('k=6, but there are 5 classes'):
+        top_distillation(6)
+
+
+def test_docstring_examples_hold():
+    result = doctest.testmod(connectors)
+    assert result.attempted >= 3
+    assert result.failed == 0

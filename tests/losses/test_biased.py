@@ -6,13 +6,11 @@ import torch
 from factories import batch, build, classifier
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
-from mmpretrain.models.utils.batch_augments import CutMix, Mixup
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wsld_plugin.connectors import TopClasses
 from wsld_plugin.datasets import Digits
-from wsld_plugin.datasets.randomness import seeded
 from wsld_plugin.datasets.weak import Companions
 from wsld_plugin.datasets.weak.draws import companions as fixed_companions
 from wsld_plugin.errors import ConfigError
@@ -82,28 +80,12 @@ def test_gradient_is_closed_form_and_each_row_sums_to_zero(count):
     assert gradient.sum(1).abs().max() < 1e-12
 
 
-def test_gradient_passes_gradcheck():
-    z, y, companions = case()
-    assert torch.autograd.gradcheck(lambda z: bad_teacher(z, y, companions, **WEIGHTS), z.requires_grad_())
-
-
 def test_label_and_companions_in_their_places_by_the_margin_are_not_punished():
     y = torch.tensor([0, 2])
     companions = torch.tensor([[False, True, False, False], [True, False, False, False]])
     z = torch.tensor([[2., 3.5, 0., 0.], [4., 1., 2., -1.]], dtype=torch.float64)
     none = dict(WEIGHTS, punish=0., compensate=0.)
     assert bad_teacher(z, y, companions, **WEIGHTS) == bad_teacher(z, y, companions, **none)
-
-
-@pytest.mark.parametrize(('place', 'value', 'term', 'expected'), [
-    (0, 9., 'punish', .7 + 9 - 4), (2, 3., 'compensate', .4 + 3 - 2), (3, 2.5, 'compensate', .4 + 2.5 - 2)])
-def test_a_class_in_a_wrong_place_costs_what_it_lacks(place, value, term, expected):
-    y, companions = torch.tensor([0]), torch.tensor([[False, True, False, False]])
-    z = torch.tensor([[2., 4., 0., 0.]], dtype=torch.float64)
-    z[0, place] = value
-    without = {**WEIGHTS, term: 0.0}
-    cost = bad_teacher(z, y, companions, **{**without, term: 1.0}) - bad_teacher(z, y, companions, **without)
-    assert cost.item() == pytest.approx(expected)
 
 
 def test_moving_the_label_alone_does_not_change_where_the_companions_are_drawn():
@@ -115,9 +97,12 @@ def test_moving_the_label_alone_does_not_change_where_the_companions_are_drawn()
     torch.testing.assert_close(placed[0], placed[1])
 
 
-def test_half_precision_is_computed_in_float32():
-    z, y, companions = case(dtype=torch.bfloat16)
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(dtype):
+    z, y, companions = case(dtype=dtype)
     assert torch.equal(bad_teacher(z, y, companions), bad_teacher(z.float(), y, companions))
+    student, teacher = logits(dtype=dtype)
+    assert torch.equal(partial_label(student, teacher, 2.0), partial_label(student.float(), teacher.float(), 2.0))
 
 
 @pytest.mark.parametrize('size', [1e4, -1e4])
@@ -150,8 +135,11 @@ def target_of(y, companions):
 
 def test_module_reads_label_and_companions_from_a_target_of_probabilities():
     z, y, companions = case()
-    loss = BadTeacherLoss(k=3, loss_weight=2.0, **WEIGHTS)(z, target_of(y, companions), avg_factor=len(z))
+    module = MODELS.build(dict(type='wsld_plugin.BadTeacherLoss', k=3, loss_weight=2.0, **WEIGHTS))
+    loss = module(z, target_of(y, companions), avg_factor=len(z))
     torch.testing.assert_close(loss, 2 * bad_teacher(z, y, companions, **WEIGHTS))
+    assert 'k=3' in repr(module)
+    assert not module.state_dict()
 
 
 @pytest.mark.parametrize('k', [2, 3, 10])
@@ -206,12 +194,6 @@ def test_a_classifier_trains_with_it_as_the_loss_of_its_head():
     assert losses[-1] < losses[0]
 
 
-def test_config_builds_the_module_from_any_scope():
-    module = MODELS.build(dict(type='wsld_plugin.BadTeacherLoss', k=4, punish_margin=0.5))
-    assert 'k=4' in repr(module)
-    assert not module.state_dict()
-
-
 @pytest.mark.parametrize(('settings', 'message'), [
     (dict(k=1), 'k=1, expected an integer of 2 or more'),
     (dict(k=2.0), 'k=2.0'),
@@ -237,11 +219,14 @@ def test_targets_and_classes_that_do_not_fit_are_refused():
         BadTeacherLoss(k=7)(z, y)
     with pytest.raises(ConfigError, match='The target has shape'):
         BadTeacherLoss(k=3)(z, y[:3])
+    for wrong in (6, -1, -100):
+        y[2] = wrong
+        with pytest.raises(ConfigError, match=f'class {wrong}, but logits of 6 classes need indices from 0 to 5'):
+            BadTeacherLoss(k=3)(z, y)
 
 
 @pytest.mark.parametrize(('k', 'row'), [
-    (2, [.5, .5, 0, 0]), (3, [.375, .375, .25, 0]), (3, [.5, .3, .2, 0]), (3, [.4, .3, .3, 0]), (4, [.25] * 4),
-    (4, [.7, .1, .1, .1]), (2, [1, 0, 0, 0])])
+    (2, [.5, .5, 0, 0]), (3, [.375, .375, .25, 0]), (3, [.4, .3, .3, 0]), (4, [.25] * 4), (2, [1, 0, 0, 0])])
 def test_a_target_that_has_no_one_label_and_equal_companions_is_refused(k, row):
     first = torch.zeros(4)
     first[:k] = 1 / (k + 1)
@@ -249,23 +234,6 @@ def test_a_target_that_has_no_one_label_and_equal_companions_is_refused(k, row):
     target = torch.stack([first, torch.tensor(row)])
     with pytest.raises(ConfigError, match=rf'^Sample 1 has companions .*largest .*k={k}.*mixes or smooths targets'):
         BadTeacherLoss(k=k)(torch.zeros(2, 4), target)
-
-
-@pytest.mark.parametrize('method', [Mixup, CutMix])
-def test_mixed_batches_are_refused(method):
-    z, y, companions = case()
-    with seeded('mixed'):
-        _, mixed = method(alpha=1.0)(torch.rand(8, 3, 8, 8), target_of(y, companions))
-    with pytest.raises(ConfigError, match='mixes or smooths'):
-        BadTeacherLoss(k=3)(z, mixed)
-
-
-@pytest.mark.parametrize('wrong', [6, -1, -100])
-def test_a_class_out_of_range_is_refused(wrong):
-    z, y, _ = case()
-    y[2] = wrong
-    with pytest.raises(ConfigError, match=f'class {wrong}, but logits of 6 classes need indices from 0 to 5'):
-        BadTeacherLoss(k=3)(z, y)
 
 
 @pytest.mark.parametrize('asserts', [1, 2])
@@ -307,12 +275,6 @@ def logits(n=6, c=5, dtype=torch.float64):
     return student.to(dtype), teacher.to(dtype)
 
 
-def candidates(n=6, c=5):
-    """Sets of one to all classes, as logits: 0 inside and -inf outside."""
-    inside = torch.arange(c) <= torch.arange(n)[:, None] % c
-    return torch.zeros(n, c, dtype=torch.float64).masked_fill(~inside, -torch.inf), inside
-
-
 def partial_label_loop(student, teacher, tau):
     """From the docstring, a number at a time."""
     total = 0.0
@@ -342,14 +304,10 @@ def test_partial_label_gradient_is_closed_form(tau):
     assert teacher.grad is None
 
 
-def test_partial_label_passes_gradcheck():
-    student, teacher = logits()
-    assert torch.autograd.gradcheck(lambda s: partial_label(s, teacher, 2.0), student.requires_grad_())
-
-
 def test_partial_label_of_a_set_is_the_log_of_its_probability():
     student, _ = logits()
-    teacher, inside = candidates()
+    inside = torch.arange(5) <= torch.arange(6)[:, None] % 5  # sets of one to all classes
+    teacher = torch.zeros(6, 5).masked_fill(~inside, -torch.inf)
     expected = -(student.softmax(1) * inside).sum(1).log().mean()
     torch.testing.assert_close(partial_label(student, teacher), expected)
     torch.testing.assert_close(partial_label(student, 7 + teacher, tau=3.0), expected)
@@ -392,12 +350,6 @@ def test_a_long_tail_of_impossible_classes_stays_finite():
     assert student.grad.tolist() == [[1.0, -1.0, 0.0]]
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_partial_label_of_half_precision_is_computed_in_float32(dtype):
-    student, teacher = logits(dtype=dtype)
-    assert torch.equal(partial_label(student, teacher, 2.0), partial_label(student.float(), teacher.float(), 2.0))
-
-
 def test_config_builds_partial_label_loss_as_the_weighted_function():
     module = MODELS.build(dict(type='wsld_plugin.PartialLabelLoss', tau=2.0, loss_weight=0.5))
     student, teacher = logits()
@@ -413,17 +365,3 @@ def test_after_top_classes_the_order_of_the_first_is_irrelevant():
     assert not torch.equal(teacher, swapped)
     connector = TopClasses(k=2)
     assert torch.equal(partial_label(student, connector(teacher)), partial_label(student, connector(swapped)))
-
-
-@pytest.mark.parametrize('wrong', [dict(tau=0), dict(tau='2'), dict(loss_weight=math.inf), dict(loss_weight=True)])
-def test_invalid_settings_of_partial_label_loss_are_refused(wrong):
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
-        PartialLabelLoss(**wrong)
-
-
-def test_logits_that_do_not_fit_partial_label_are_refused():
-    student, teacher = logits()
-    with pytest.raises(ValueError, match='class_map'):
-        partial_label(student, teacher[:, :4])
-    with pytest.raises(TypeError, match='teacher logits'):
-        partial_label(student, teacher.argmax(1))

@@ -145,16 +145,11 @@ def test_wsld_gradient_is_closed_form(tau, soft):
 
 
 @each_loss
-def test_gradient_of_each_row_sums_to_zero(loss):
+def test_gradient_of_each_row_sums_to_zero_and_that_of_equal_logits_is_zero(loss):
     s, t, y = case(c=1000)
     rows = gradient(loss, s, t, y, tau=2.0)
     assert rows.abs().max() > 1e-3
     assert rows.sum(1).abs().max() < 1e-15
-
-
-@each_loss
-def test_equal_logits_give_no_gradient(loss):
-    s, _, y = case()
     assert gradient(loss, s, s, y, tau=2.0).abs().max() < 1e-15
 
 
@@ -174,26 +169,15 @@ def test_first_and_second_derivatives_pass_the_numerical_check():
 
 
 @each_loss
-def test_shift_of_a_row_changes_nothing(loss):
+def test_shifted_rows_and_permuted_classes_change_nothing_and_a_permuted_batch_permutes_the_losses(loss):
     s, t, y = case()
+    expected = loss(s, t, y, reduction='none')
     shift = torch.arange(len(s)).double()[:, None]
-    torch.testing.assert_close(loss(s + 5 * shift, t - 7 * shift, y, reduction='none'),
-                               loss(s, t, y, reduction='none'))
-
-
-@each_loss
-def test_permuted_classes_change_nothing(loss):
-    s, t, y = case()
+    torch.testing.assert_close(loss(s + 5 * shift, t - 7 * shift, y, reduction='none'), expected)
     order = torch.randperm(s.shape[1], generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(loss(s[:, order], t[:, order], order.argsort()[y]), loss(s, t, y))
-
-
-@each_loss
-def test_permuted_batch_permutes_the_losses(loss):
-    s, t, y = case()
+    torch.testing.assert_close(loss(s[:, order], t[:, order], order.argsort()[y], reduction='none'), expected)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    torch.testing.assert_close(loss(s[order], t[order], y[order], reduction='none'),
-                               loss(s, t, y, reduction='none')[order])
+    torch.testing.assert_close(loss(s[order], t[order], y[order], reduction='none'), expected[order])
 
 
 @each_loss
@@ -243,19 +227,13 @@ def test_half_precision_is_computed_in_float32(loss, dtype):
 
 
 @each_loss
-def test_float64_stays_float64(loss):
-    s, t, y = case()
-    assert loss(s, t, y).dtype == loss(s, t.float(), y).dtype == torch.float64
-
-
-@each_loss
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
 def test_autocast_changes_nothing(loss, dtype):
     s, t, y = case(dtype=dtype)
     with torch.autocast('cpu', torch.bfloat16):
         inside = loss(s, t, y)
         inside_gradient = gradient(loss, s, t, y)
-    assert inside.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert inside.dtype == loss(s.bfloat16(), t, y).dtype == (dtype if dtype.itemsize == 8 else torch.float32)
     assert torch.equal(inside, loss(s, t, y))
     assert torch.equal(inside_gradient, gradient(loss, s, t, y))
 
@@ -326,18 +304,8 @@ def test_given_teacher_ce_replaces_the_teachers_own():
 
 
 @each_loss
-def test_strided_logits_equal_contiguous_ones(loss):
-    s, t, y = case(c=20)
-    y = y % 10
-    s, t = s[:, ::2], t[:, :10]
-    torch.testing.assert_close(loss(s, t, y), loss(s.contiguous(), t.contiguous(), y))
-
-
-@each_loss
-@pytest.mark.parametrize('soft', [False, True])
-def test_compiled_as_one_graph_it_is_the_same(loss, soft):
+def test_compiled_as_one_graph_it_is_the_same(loss):
     s, t, y = case()
-    y = mixed(y, 10) if soft else y
     torch.compiler.reset()
     compiled = torch.compile(loss, fullgraph=True, backend='aot_eager')
     torch.testing.assert_close(compiled(s, t, y), loss(s, t, y))
@@ -406,15 +374,11 @@ def test_at_the_label_it_is_v_above_0_or_below_minus_2u(tau):
     assert below.any() == (tau > 1)  # at 1, v is at least -u
 
 
-@pytest.mark.parametrize('reading', READINGS)
-def test_one_hot_probabilities_give_the_samples_of_indices(reading):
+def test_the_label_logit_of_probabilities_is_their_mean_and_of_one_hot_ones_that_of_indices():
     s, t, y = case(200, 7)
-    assert torch.equal(regularization_samples(s, t, F.one_hot(y, 7).double(), 2.0, reading),
-                       regularization_samples(s, t, y, 2.0, reading))
-
-
-def test_the_label_logit_of_probabilities_is_their_mean():
-    s, t, y = case(200, 7)
+    for reading in READINGS:
+        assert torch.equal(regularization_samples(s, t, F.one_hot(y, 7).double(), 2.0, reading),
+                           regularization_samples(s, t, y, 2.0, reading))
     y = mixed(y, 7)
     a, b = ((part * y).sum(1).abs() for part in autograd_parts(s, t, y, 2.0))
     assert torch.equal(regularization_samples(s, t, y, 2.0), b > a)
@@ -427,21 +391,11 @@ def test_equal_logits_are_no_regularization_samples(reading, dtype):
     assert not regularization_samples(s, s, y, 4.0, reading).any()
 
 
-def test_for_large_temperatures_the_soft_gradient_is_the_difference_of_centred_logits():
-    s, t, y = case(200, 7)
-    a, b = gradient_parts(s, t, y, tau=1e5)
-    difference = s - t
-    torch.testing.assert_close(a + b, (difference - difference.mean(1, keepdim=True)) / 7, rtol=0, atol=1e-3)
-
-
-def test_a_certain_teacher_at_temperature_1_regularizes_no_sample():
+def test_a_certain_teacher_regularizes_no_sample_and_one_less_sure_than_the_student_does():
     s, _, y = case(200, 7)
     t = F.one_hot(y, 7) * 1e4
-    for reading in READINGS:  # L_kd is then the cross entropy itself, b = 0
+    for reading in READINGS:  # at temperature 1 L_kd is then the cross entropy itself, b = 0
         assert not regularization_samples(s.clamp(-4, 4), t.double(), y, 1.0, reading).any()
-
-
-def test_a_teacher_less_sure_of_the_label_than_the_student_regularizes():
     s, t, y = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0])
     assert regularization_samples(s, t, y, 1.0).item()
     assert not regularization_samples(t, s, y, 1.0).item()
@@ -459,9 +413,8 @@ def test_shifts_permutations_and_halves_keep_the_samples(reading):
     assert torch.equal(torch.cat(halves), whole)
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def test_parts_of_extreme_logits_are_finite_float32(dtype):
-    s = torch.tensor([[1e4, -1e4], [0.0, 1e4]], dtype=dtype)
+def test_parts_of_extreme_logits_are_finite_float32():
+    s = torch.tensor([[1e4, -1e4], [0.0, 1e4]], dtype=torch.bfloat16)
     for part in gradient_parts(s, s.flip(1), torch.tensor([0, 1]), tau=4.0):
         assert part.dtype == torch.float32
         assert torch.isfinite(part).all()

@@ -33,10 +33,12 @@ def per_sample(kind, student, teacher, target):
 def test_module_is_the_weighted_function_without_state(kind, tau, loss_weight):
     student, teacher, labels = case()
     mixed = .5 * F.one_hot(labels, 10).float() + .5 * F.one_hot(labels.flip(0), 10).float()
-    module = kind(tau, loss_weight)
+    module = MODELS.build(dict(type=f'wsld_plugin.{kind.__name__}', tau=tau, loss_weight=loss_weight))
+    assert repr(module) == f'{kind.__name__}(tau={tau}, loss_weight={loss_weight})'
     for target in (labels, mixed):
         value = kd(student, teacher, tau) if kind is KD else wsld(student, teacher, target, tau)
         assert torch.equal(module(student, teacher, target), loss_weight * value)
+    assert torch.equal(KD(tau)(student, teacher, torch.full((16,), -1)), KD(tau)(student, teacher))
     assert (kind().tau, kind().loss_weight) == (1.0, 1.0)
     assert not module.state_dict()
 
@@ -50,20 +52,6 @@ def test_every_factor_of_kd_is_where_the_equation_has_it(tau_squared, mean_over,
     p, q = softmax(teacher.numpy() / 5, 1), softmax(student.detach().numpy() / (student_tau or 5), 1)
     expected = 0.3 * 50 * (25 if tau_squared else 1) / divisor * rel_entr(p, q).sum()
     assert module(student, teacher).item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_defaults_of_kd_have_none_of_the_other_factors_and_ignore_labels():
-    student, teacher, _ = case()
-    explicit = KD(4.0, 0.9, student_tau=4.0, tau_squared=True, mean_over='samples', multiplier=1.0)
-    assert torch.equal(explicit(student, teacher), KD(4.0, 0.9)(student, teacher))
-    assert torch.equal(KD(4.0, 0.9)(student, teacher, torch.full((16,), -1)), KD(4.0, 0.9)(student, teacher))
-
-
-@each_kind
-def test_config_builds_the_module_from_any_scope(kind):
-    module = MODELS.build(dict(type=f'wsld_plugin.{kind.__name__}', tau=4.0, loss_weight=0.9))
-    assert isinstance(module, kind)
-    assert repr(module) == f'{kind.__name__}(tau=4.0, loss_weight=0.9)'
 
 
 @each_kind

@@ -14,15 +14,8 @@ from wsld_plugin.datasets import Digits
 from wsld_plugin.datasets.weak import Companions
 from wsld_plugin.datasets.weak.draws import companions as fixed_companions
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.losses import KD
-from wsld_plugin.losses.biased import (
-    BadTeacherLoss,
-    PartialLabelLoss,
-    bad_teacher,
-    draw_companions,
-    partial_label,
-    read_companions,
-)
+from wsld_plugin.losses import KD, BadTeacherLoss, PartialLabelLoss
+from wsld_plugin.losses.biased import bad_teacher, draw_companions, partial_label, read_companions
 
 WEIGHTS = dict(punish=2.0, compensate=3.0, random=0.5, punish_margin=0.7, compensate_margin=0.4)
 

@@ -12,7 +12,7 @@ from mmengine.registry import MODELS
 from mmpretrain.registry import TRANSFORMS
 from mmpretrain.structures import DataSample
 
-from wsld_plugin.benchmarks.step import model_config
+from wsld_plugin.benchmark.step import model_config
 from wsld_plugin.datasets import SampleKey
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.models.export import classifier_config, is_distillation

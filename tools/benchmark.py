@@ -1,23 +1,25 @@
 #!/usr/bin/env python
-"""Measure how fast training is, one variant beside another."""
+"""Measure how long training takes, one variant beside another."""
 import argparse
+import json
 from pathlib import Path
 
 from _arguments import positive
-from _benchmark_loss import add_loss
-from _benchmark_steps import add_configs, add_monitor, add_step, add_train
 
 
 def parse_args(argv=None):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
-    add_configs(_command(commands, 'configs', 'a training step of each config, on random images and weights', 40, 5),
-                positive)
-    add_step(_command(commands, 'step', "one distillation step, from MMRazor's own to the fastest", 10, 2), positive)
-    add_train(_command(commands, 'train', 'short runs through the Runner: what is not the step', 3, 10), positive)
-    add_monitor(_command(commands, 'monitor', 'what SoftLabelMonitorHook costs, in one run', 50, 5), positive)
-    add_loss(_command(commands, 'loss', "value and gradient of the losses beside MMRazor's", 40, 5))
+    step = _command(commands, 'step', "a distillation step: MMRazor's own, ours, and a hand-written loop", 10, 2)
+    step.add_argument('config', nargs='?', default='configs/wsld/wsld_resnet34_resnet18_8xb32_in1k.py',
+                      help='a config with WSLD [%(default)s]')
+    step.add_argument('--batch-size', type=positive, metavar='N', help="[the config's own]")
+    step.add_argument('--image-size', type=positive, metavar='PIXELS', help="[the config's own]")
+    step.add_argument('--rungs', nargs='+', metavar='RUNG', help="variants beside MMRazor's [all that can run]")
+    train = _command(commands, 'train', 'short runs through the Runner: the time outside the step', 3, 10)
+    train.add_argument('configs', nargs='+', metavar='CONFIG', help='with their data and teachers')
+    train.add_argument('--iterations', type=positive, default=60, metavar='I', help='of each run [%(default)s]')
     args = parser.parse_args(argv)
     if args.pairs < 2:
         parser.error('--pairs must be at least 2: one round has no quartiles')
@@ -25,27 +27,41 @@ def parse_args(argv=None):
 
 
 def main(argv=None):
-    """Parse, measure, tell."""
+    """Parse, measure, print."""
     args = parse_args(argv)
-    from wsld_plugin.engine.launch import stop_with_reason
+    from wsld_plugin.engine.cli import options_from, stop_with_reason
     with stop_with_reason():
         import torch
 
-        from wsld_plugin.benchmarks.run import tell
+        from wsld_plugin.benchmark.step import compare_steps, step_markdown
+        from wsld_plugin.benchmark.train import time_runs, train_markdown
+        from wsld_plugin.files import write_atomically
         if args.threads:
             torch.set_num_threads(args.threads)
-        getattr(args, 'tell', tell)(args.measure(args), args.out)
+        common = dict(pairs=args.pairs, warmup=args.warmup, options=options_from(args.cfg_options))
+        if args.command == 'step':
+            report = compare_steps(args.config, batch_size=args.batch_size, image_size=args.image_size,
+                                   chosen=args.rungs, **common)
+            print(step_markdown(report))
+        else:
+            report = time_runs(args.configs, iterations=args.iterations, **common)
+            print(train_markdown(report))
+        if args.out:
+            write_atomically(args.out, (json.dumps(report, indent=1) + '\n').encode())
+            print(f'\nWritten: {args.out}')
 
 
 def _command(commands, name, help_, pairs, warmup):
-    """A sub-command with what all of them take."""
+    """A sub-command with the common arguments."""
     command = commands.add_parser(name, help=help_)
     command.add_argument('--pairs', type=positive, default=pairs, metavar='P',
                          help='rounds in which every variant is timed once, 2 or more [%(default)s]')
     command.add_argument('--warmup', type=positive, default=warmup, metavar='W',
-                         help='rounds before them [%(default)s]')
-    command.add_argument('--threads', type=positive, metavar='T', help="of the CPU [PyTorch's choice]")
-    command.add_argument('--out', type=Path, metavar='FILE.json', help='write the figures, of every round too')
+                         help='rounds, or iterations of each run, before them [%(default)s]')
+    command.add_argument('--threads', type=positive, metavar='T', help="of the CPU [PyTorch's default]")
+    command.add_argument('--out', type=Path, metavar='FILE.json', help='write all figures, those of every round too')
+    command.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
+                         help='replace settings of every config, such as model.teacher_bn=train')
     return command
 
 

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from wsld_plugin.losses import checks
-from wsld_plugin.losses.regularization import (
+from wsld_plugin.losses.functional import cross_entropy as expected_surprisal
+from wsld_plugin.losses.functional import (
     gradient_parts,
     hard_gradient,
     outweighed_at_label,
     outweighed_in_row,
     regularization_samples,
     soft_gradient,
+    weights,
 )
-from wsld_plugin.losses.rows import expected_surprisal, weights
 
 __all__ = ['BINS', 'MEASURES', 'SIZE', 'describe', 'gradient_parts', 'regularization_samples', 'sample_measures',
            'summarize']
@@ -43,7 +44,7 @@ def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tens
 
     Returns:
         (8, N), in the order of `MEASURES`: whether it is a regularization sample, at the label and in the row, 0 or
-        1; WSLD's weight, 0 … 1; ‖a‖ and ‖b‖ of its gradient (see :mod:`wsld_plugin.losses.regularization`); the
+        1; WSLD's weight, 0 … 1; ‖a‖ and ‖b‖ of its gradient (see :mod:`wsld_plugin.losses.functional`); the
         cross entropy of teacher and student at temperature 1, in nats; whether both have the same largest logit.
 
     Raises:

@@ -1,10 +1,5 @@
-"""Losses: the formulas in ``functional``, the modules in ``kd`` and ``wsld``.
-
-Beside them ``partial_label``, for candidate sets, and ``bad_teacher``, for teachers.
-"""
-from .bad_teacher import BadTeacherLoss
-from .kd import KD
-from .partial_label import PartialLabelLoss
-from .wsld import WSLD
+"""Losses: formulas in ``functional``, their registered modules in ``soft_label`` and ``biased``."""
+from .biased import BadTeacherLoss, PartialLabelLoss
+from .soft_label import KD, WSLD
 
 __all__ = ['KD', 'WSLD', 'BadTeacherLoss', 'PartialLabelLoss']

@@ -1,23 +1,16 @@
 """What the losses accept.
 
-Settings, shapes and types are read on the host and checked in every call. Values are checked at once on a
-CPU; on a GPU an assertion is queued behind the step, so that no step waits for the device. Code that
-``torch.compile`` makes cannot look at a value either and asserts on a CPU too. Where the kind is right and a shape
-or a value is not, the error is a :class:`ConfigError`, which is a ValueError: a config brought the two together.
+Settings, shapes and types are checked in every call, on the host. Values are checked at once on a CPU; on a GPU, and
+in code compiled by ``torch.compile``, an assertion is queued, so that no step waits for the device.
 """
 from __future__ import annotations
-
-import math
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from wsld_plugin.errors import ConfigError, check_choice
+from wsld_plugin.errors import ConfigError, check_number
 
-REDUCTIONS = ('mean', 'sum', 'none')
-
-# For a label that is not there: PyTorch's cross entropy leaves it out, and so do mmpretrain's losses built on it.
+# The index of a hidden label. PyTorch's cross entropy skips it, and so do mmpretrain's losses built on it.
 HIDDEN = -100
 
 _ASYNC_ASSERT_DEVICES = ('cpu', 'cuda', 'meta')
@@ -25,30 +18,11 @@ _ASYNC_ASSERT_DEVICES = ('cpu', 'cuda', 'meta')
 
 def check_tau(tau: float, name: str = 'tau') -> None:
     """Raise :class:`ConfigError` unless the temperature is a positive finite number."""
-    if isinstance(tau, bool) or not isinstance(tau, Real) or not (tau > 0 and math.isfinite(tau)):
-        raise ConfigError(f'{name} is {tau!r}, but a temperature is a positive finite number: '
-                          f'write for example {name}=2.0, or 1.0 for logits as they are.')
-
-
-def check_loss_weight(loss_weight: float, name: str = 'loss_weight') -> None:
-    """Raise :class:`ConfigError` unless the weight is a finite number."""
-    if isinstance(loss_weight, bool) or not isinstance(loss_weight, Real) or not math.isfinite(loss_weight):
-        raise ConfigError(f'{name} is {loss_weight!r}, but a finite number is expected, such as 2.5.')
-
-
-def check_flag(value: bool, name: str) -> None:
-    """Raise :class:`ConfigError` unless ``value`` is True or False: text such as ``'False'`` would count as True."""
-    if not isinstance(value, bool):
-        raise ConfigError(f'{name} is {value!r}, but True or False is expected.')
-
-
-def check_reduction(reduction: str) -> None:
-    """Raise :class:`ConfigError` unless ``reduction`` is one of ``REDUCTIONS``."""
-    check_choice('reduction', reduction, REDUCTIONS)
+    check_number(name, tau, 0, inclusive=False)
 
 
 def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
-    """Check both logits (N, C); return them, the teacher's detached, and their common type, at least float32."""
+    """Check both logits (N, C); return them, the teacher's detached, in their common type, float32 at least."""
     for owner, logits in (('student', student_logits), ('teacher', teacher_logits)):
         if not isinstance(logits, Tensor) or not logits.is_floating_point():
             raise TypeError(f'The {owner} logits are {_kind(logits)}, but a floating point tensor (N, C) is '
@@ -58,17 +32,14 @@ def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tens
                               'one sample and one class is expected.')
     if student_logits.shape != teacher_logits.shape:
         raise ConfigError(f'The student logits have shape {tuple(student_logits.shape)} and the teacher '
-                          f'logits {tuple(teacher_logits.shape)}, but both must be the same (N, C). Where the '
+                          f'logits {tuple(teacher_logits.shape)}, but both must be the same (N, C). If the '
                           'classes differ, give the teacher a wsld_plugin.LogitConnector with a class_map.')
     dtype = torch.float64 if torch.float64 in (student_logits.dtype, teacher_logits.dtype) else torch.float32
-    return student_logits, teacher_logits.detach(), dtype
+    return student_logits.to(dtype), teacher_logits.detach().to(dtype), dtype
 
 
 def prepare_target(target: Tensor, logits: Tensor, dtype: torch.dtype) -> Tensor:
-    """Check a target of indices (N,) or probabilities (N, C); return it as int64, or as ``dtype``.
-
-    Whether indices are in range is left to the cross entropy, which finds out anyway.
-    """
+    """:func:`check_target` for logits (N, C), with probabilities returned as ``dtype``."""
     target = check_target(target, *logits.shape)
     return target.to(dtype) if target.is_floating_point() else target
 
@@ -85,12 +56,17 @@ def check_target(target: Tensor, n: int, c: int) -> Tensor:
                           f'{(n, c)} are expected.')
     if not target.is_floating_point():
         return target.long()
-    _check_probabilities(target)
+    sums, minima = target.sum(1, dtype=torch.float32), target.amin(1)
+    # Rows rounded to bfloat16 sum to 1 within its eps, 8e-3.
+    tolerance = max(1e-3, torch.finfo(target.dtype).eps)
+    require((minima >= 0) & ((sums - 1).abs() <= tolerance),
+            f'each row of an (N, C) target must be probabilities, none below 0 and with sum 1 '
+            f'(±{tolerance:.0e}): normalise the rows, or give class indices (N,).', sum=sums, minimum=minima)
     return target.detach()
 
 
 def check_range(target: Tensor, num_classes: int) -> None:
-    """Refuse class indices outside ``[0, num_classes)``, for where no cross entropy will."""
+    """Raise :class:`ConfigError` for class indices outside ``[0, num_classes)``, if no cross entropy will."""
     valid = (target >= 0) & (target < num_classes)
     if not _can_look(valid):
         require(valid, f'class indices run from 0 to {num_classes - 1}.', target=target)
@@ -106,7 +82,7 @@ def prepare_teacher_ce(teacher_ce: Tensor, n: int, dtype: torch.dtype) -> Tensor
         raise ConfigError(f'teacher_ce has shape {tuple(teacher_ce.shape)}, but one cross entropy per sample, '
                           f'{(n,)}, is expected.')
     require(teacher_ce >= 0, 'a cross entropy is never below 0: give -log p of the target, in nats.',
-             teacher_ce=teacher_ce)
+            teacher_ce=teacher_ce)
     return teacher_ce.detach().to(dtype)
 
 
@@ -114,27 +90,17 @@ def out_of_range(target: Tensor, num_classes: int) -> ConfigError:
     """The error for class indices outside ``[0, num_classes)``."""
     wrong = int(target[(target < 0) | (target >= num_classes)][0])
     if wrong == HIDDEN:
-        advice = ('this sample has no label, as PartialLabels and FewLabels hide them, and a loss that weighs by the '
-                  'label, as WSLD does, cannot take it. wsld_plugin.KD learns from such samples; or train on the '
-                  'labelled ones alone, FewLabels with rest=False.')
+        advice = ('this sample has no label, because PartialLabels or FewLabels hide it, and a loss that needs the '
+                  'label, such as WSLD, cannot use it. wsld_plugin.KD learns from such samples; or train on the '
+                  'labelled samples alone: FewLabels with rest=False.')
     else:
         advice = 'compare num_classes of the head with the labels of the data set.'
     return ConfigError(f'The target holds class {wrong}, but logits of {num_classes} classes need indices from 0 to '
                        f'{num_classes - 1}: {advice}')
 
 
-def _check_probabilities(target: Tensor) -> None:
-    sums = target.sum(1, dtype=torch.float32)
-    minima = target.amin(1)
-    # Rows rounded to bfloat16 sum to 1 within its eps, 8e-3.
-    tolerance = max(1e-3, torch.finfo(target.dtype).eps)
-    require((minima >= 0) & ((sums - 1).abs() <= tolerance),
-             f'each row of an (N, C) target must be probabilities, none below 0 and in sum 1 '
-             f'(±{tolerance:.0e}): normalise the rows, or give class indices (N,).', sum=sums, minimum=minima)
-
-
 def require(valid: Tensor, rule: str, **given: Tensor) -> None:
-    """Fail unless all of ``valid`` (N,) is true, with what is ``given`` (N,) where that costs no wait."""
+    """Raise unless all of ``valid`` (N,) is true, on a CPU with the first invalid sample's values ``given`` (N,)."""
     if _can_look(valid):
         if not valid.all():
             row = int((~valid).nonzero()[0])

@@ -1,29 +1,33 @@
-"""The losses as pure functions of logits, in nats.
+"""The losses as pure functions of logits, in nats, differentiated by autograd.
 
-Logits are (N, C) for any C, on any device. The arithmetic is float32 for float32 and half precision,
-float64 for float64, also under autocast. The teacher and the weights carry no gradient. ``reduction`` acts on
-the N samples only: ``'mean'`` divides by N, ``'sum'`` does not, ``'none'`` returns (N,).
+Logits are (N, C) for any C, on any device. The arithmetic is float32 for float32 and half precision, float64 for
+float64, also under autocast. The teacher and the weights carry no gradient. ``reduction`` acts on the N samples only:
+``'mean'`` divides by N, ``'sum'`` does not, ``'none'`` returns (N,).
 
-The gradient is computed in the forward pass: see :mod:`wsld_plugin.losses.fused`. All of it can be compiled as
-one graph, and differentiated twice where it is not compiled.
-
-Settings that make no sense raise :class:`wsld_plugin.errors.ConfigError` (a ``ValueError``), tensors of a
-wrong type ``TypeError``, of a wrong shape ``ValueError``. Wrong values (a class out of range, rows that are
-no probabilities) raise ``ValueError`` on a CPU, where compiled the ``IndexError`` or ``RuntimeError`` of an
-assertion; on a CUDA device they fail a device-side assertion that no step waits for; on other devices they are
-not looked for. Values of logits are not checked: logits that are not finite give a loss that is not, except
-that in ``wsld`` a teacher's -inf means a probability of 0.
+Invalid settings and shapes raise :class:`wsld_plugin.errors.ConfigError` (a ``ValueError``), types ``TypeError``.
+Invalid values (a class out of range, rows that are no probabilities) raise ``ConfigError`` on a CPU, or, if compiled,
+the ``IndexError`` or ``RuntimeError`` of an assertion; on a CUDA device they fail an assertion that no step waits
+for; other devices do not check them. Logits that are not finite are not rejected: their loss is not finite, except
+that in :func:`wsld` a teacher's -inf is a probability of 0.
 """
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from wsld_plugin.errors import check_choice
 
 from . import checks
-from .fused import fused_loss
-from .rows import expected_surprisal, kd_rows, weights, wsld_rows
+
+REDUCTIONS = ('mean', 'sum', 'none')
+READINGS = ('label', 'row')
+
+# The constant of WSLD's authors: keeps the ratio finite if the teacher is certain.
+_EPS = 1e-7
+
+# nll_loss skips one index silently. No data contain this one, so that every wrong index is an error.
+_IGNORE_NOTHING = -2**62
 
 
 def kd(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1.0, reduction: str = 'mean',
@@ -36,22 +40,17 @@ def kd(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1.0, reducti
         ∂kd/∂s_i = f/(N·τ_s) · (softmax(s_i / τ_s) - softmax(t_i / τ))
 
     Args:
-        student_logits: ``s``, (N, C).
-        teacher_logits: ``t``, (N, C), detached.
+        student_logits, teacher_logits: ``s`` and ``t``, (N, C); ``t`` is detached.
         tau: temperature τ > 0 of the teacher.
         reduction: ``'mean'``, ``'sum'`` or ``'none'``.
-        student_tau: temperature τ_s > 0 of the student; τ when None. Where the two differ, equal logits are
-            no longer the minimum.
-        tau_squared: whether the factor τ² is there, which keeps the gradient's size while τ grows. Without it
-            and with τ_s = τ, the gradient falls as 1/τ².
+        student_tau: temperature τ_s > 0 of the student; default: τ.
+        tau_squared: whether to multiply by τ², which keeps the size of the gradient as τ grows.
 
     Returns:
-        A scalar, or (N,) for ``'none'``, in nats; 0 when the tempered distributions are equal. Rounding can
-        take a value that is almost 0 slightly below it.
+        A scalar, or (N,) for ``'none'``, in nats; 0 for equal tempered distributions, up to rounding.
 
-    Source: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, arXiv 1503.02531. The paper
-    minimises the cross entropy; the divergence is less by the teacher's entropy and has the same gradient.
-    ``student_tau`` and ``tau_squared`` are there for the formulas and the code of Yuan et al., CVPR 2020,
+    Source: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, arXiv 1503.02531, who minimise the
+    cross entropy, which has the same gradient. ``student_tau`` and ``tau_squared`` are for Yuan et al., CVPR 2020,
     arXiv 1909.11723: see ``configs/_base_/methods/tf_kd*.py``.
 
     >>> kd(torch.tensor([[0., 0.]]), torch.tensor([[0., 0.]]), tau=4.0)
@@ -60,29 +59,29 @@ def kd(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1.0, reducti
     student_tau = tau if student_tau is None else student_tau
     checks.check_tau(tau)
     checks.check_tau(student_tau, 'student_tau')
-    checks.check_reduction(reduction)
-    student_logits, teacher_logits, dtype = checks.prepare_logits(student_logits, teacher_logits)
-    rows = partial(kd_rows, tau=tau, student_tau=student_tau, factor=tau**2 if tau_squared else 1.0, dtype=dtype)
-    return _reduce(fused_loss(rows, student_tau, student_logits, teacher_logits, dtype), reduction)
+    s, t, _ = checks.prepare_logits(student_logits, teacher_logits)
+    log_p = (t / tau).log_softmax(1)
+    log_q = (s / student_tau).log_softmax(1)
+    divergence = (log_p.exp() * (log_p - log_q)).sum(1)
+    return _reduce(divergence * (tau**2 if tau_squared else 1.0), reduction)
 
 
-def wsld_weights(student_logits: Tensor, teacher_logits: Tensor, target: Tensor) -> Tensor:
-    """Weights of the soft labels: small where the student already fits better than the teacher.
+def wsld_weights(student_logits: Tensor, teacher_logits: Tensor, target: Tensor,
+                 teacher_ce: Tensor | None = None) -> Tensor:
+    """Weights of the soft labels: small if the student fits the target better than the teacher.
 
     ::
 
         w_i = 1 - exp(-CE_i(s) / (CE_i(t) + 1e-7)),    CE at temperature 1
 
-    Computed as ``-expm1(-ratio)``, which keeps small weights. In float32 a cross entropy carries an absolute
-    error of about 1e-7 (mean 5e-8 for a confident sample, 3e-8 of the value for a large one): a weight is
-    uncertain where both cross entropies are that small, and 0 where the student's is below 6e-8.
+    Computed as ``-expm1(-ratio)``, which keeps small weights. In float32 a cross entropy has an absolute error of
+    about 1e-7: a weight is uncertain if both are that small, and 0 if the student's is below 6e-8.
 
     Args:
-        student_logits: ``s``, (N, C), detached.
-        teacher_logits: ``t``, (N, C), detached.
-        target: class indices (N,), or probabilities (N, C) as Mixup, CutMix and label smoothing give them.
-            ``CE_i`` is then the soft cross entropy ``-Σ_k y_i[k] log_softmax(z_i)[k]`` and the weight the
-            ratio of the two: equal to the above for one-hot rows. The source defines indices only.
+        student_logits, teacher_logits: ``s`` and ``t``, (N, C), both detached.
+        target: class indices (N,), or probabilities (N, C) as of Mixup, which the source does not define: ``CE_i`` is
+            then the soft cross entropy ``-Σ_k y_i[k] log_softmax(z_i)[k]``.
+        teacher_ce: (N,), in nats, ``CE_i(t)`` if it is known more exactly than from these logits, as from a cache.
 
     Returns:
         (N,), between 0 and 1, without gradient.
@@ -93,10 +92,13 @@ def wsld_weights(student_logits: Tensor, teacher_logits: Tensor, target: Tensor)
     >>> wsld_weights(logits, logits, torch.tensor([0, 1]))    # equal logits: 1 - 1/e
     tensor([0.6321, 0.6321])
     """
-    student_logits, teacher_logits, dtype = checks.prepare_logits(student_logits, teacher_logits)
-    target = checks.prepare_target(target, student_logits, dtype)
-    student_ce, teacher_ce = (expected_surprisal(torch.log_softmax(logits, 1, dtype=dtype), target)
-                              for logits in (student_logits.detach(), teacher_logits))
+    s, t, dtype = checks.prepare_logits(student_logits, teacher_logits)
+    target = checks.prepare_target(target, s, dtype)
+    student_ce = cross_entropy(s.detach().log_softmax(1), target)
+    if teacher_ce is None:
+        teacher_ce = cross_entropy(t.log_softmax(1), target)
+    else:
+        teacher_ce = checks.prepare_teacher_ce(teacher_ce, len(t), dtype)
     return weights(student_ce, teacher_ce)
 
 
@@ -110,39 +112,146 @@ def wsld(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: fl
         wsld = τ² · mean_i(w_i · L_i)                                w: see wsld_weights
         ∂wsld/∂s_i = τ · w_i / N · (softmax(s_i / τ) - softmax(t_i / τ))
 
-    ``L_i`` is a cross entropy, not a divergence: when the logits are equal, its gradient is 0 and it is not.
-    The mean divides by N, not by Σw. The student's hard loss is not part of it.
+    ``L_i`` is a cross entropy: for equal logits its gradient is 0, but its value is not. The mean divides by N, not
+    by Σw. The student's hard loss is not part of it.
 
     Args:
-        student_logits: ``s``, (N, C).
-        teacher_logits: ``t``, (N, C), detached.
-        target: class indices (N,) or probabilities (N, C); see :func:`wsld_weights`.
-        tau: temperature τ > 0.
-        reduction: ``'mean'``, ``'sum'`` or ``'none'``.
-        teacher_ce: (N,), in nats, ``CE_i(t)`` at temperature 1, for when it is known more exactly than these
-            logits give it (rounded or truncated logits from a cache); computed from them when None.
+        student_logits, teacher_logits: ``s`` and ``t``, (N, C); ``t`` is detached.
+        target, teacher_ce: see :func:`wsld_weights`.
+        tau, reduction: see :func:`kd`; τ is the temperature of both.
 
     Returns:
         A scalar, or (N,) for ``'none'``, in nats.
 
-    Source: Zhou et al., ICLR 2021, arXiv 2102.00650, who use τ = 2 and weight 2.5 on ImageNet. Deliberate
-    differences from their code: ``expm1``, probabilities as target, any number of classes, float32 at least.
+    Source: Zhou et al., ICLR 2021, arXiv 2102.00650, who use τ = 2 and weight 2.5 on ImageNet. Differences from their
+    code: ``expm1``, probabilities as target, any number of classes, float32 at least.
 
     >>> logits = torch.tensor([[1., 0.], [0., 3.]])
     >>> wsld(logits, logits, torch.tensor([0, 1]), tau=2.0)
     tensor(1.4386)
     """
     checks.check_tau(tau)
-    checks.check_reduction(reduction)
-    student_logits, teacher_logits, dtype = checks.prepare_logits(student_logits, teacher_logits)
-    target = checks.prepare_target(target, student_logits, dtype)
-    if teacher_ce is not None:
-        teacher_ce = checks.prepare_teacher_ce(teacher_ce, len(teacher_logits), dtype)
-    rows = partial(wsld_rows, tau=tau, dtype=dtype)
-    return _reduce(fused_loss(rows, tau, student_logits, teacher_logits, dtype, target, teacher_ce), reduction)
+    s, t, _ = checks.prepare_logits(student_logits, teacher_logits)
+    w = wsld_weights(s, t, target, teacher_ce)
+    soft_ce = -((t / tau).softmax(1) * (s / tau).log_softmax(1)).sum(1)
+    return _reduce(tau**2 * w * soft_ce, reduction)
+
+
+def gradient_parts(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: float,
+                   ) -> tuple[Tensor, Tensor]:
+    """The bias part a and the variance part b of the gradient of each sample's soft label.
+
+    ::
+
+        L_kd = -τ² Σ_k softmax(t / τ)[k] · log_softmax(s / τ)[k],    CE = -Σ_k y[k] · log_softmax(s)[k]
+
+        a = ∂CE/∂s          = softmax(s) - y
+        b = ∂(L_kd - CE)/∂s = τ · (softmax(s / τ) - softmax(t / τ)) - a
+
+    Args:
+        student_logits, teacher_logits: ``s`` and ``t``, (N, C).
+        target: class indices (N,) or probabilities (N, C).
+        tau: temperature τ > 0 of both.
+
+    Returns:
+        a and b, (N, C) each, of one sample: without loss weights, without 1/N, without gradient. Their sum is
+        ∂L_kd/∂s; each row of either sums to 0. In float32, differences of probabilities below 1e-7 are rounding.
+
+    Source: Zhou et al., Rethinking Soft Labels for Knowledge Distillation, ICLR 2021, arXiv 2102.00650.
+
+    >>> gradient_parts(torch.zeros(1, 2), torch.tensor([[0., 2.]]), torch.tensor([1]), tau=1.0)
+    (tensor([[ 0.5000, -0.5000]]), tensor([[-0.1192,  0.1192]]))
+    """
+    hard, soft, _ = _gradients(student_logits, teacher_logits, target, tau)
+    return hard, soft - hard
+
+
+def regularization_samples(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: float,
+                           reading: str = 'label') -> Tensor:
+    """Whether each sample is a regularization sample: the variance part outweighs the bias part, |b| > |a|.
+
+    No code for counting them was published, so there are two readings; see :func:`gradient_parts` for a and b:
+
+    - ``'label'``, the gradient at the label's logit: ``|b_y| > |a_y|``. With u = 1 - softmax(s)[y] and
+      v = τ·(softmax(s / τ)[y] - softmax(t / τ)[y]) it is v > 0 or v < -2u. For probabilities y, which the source does
+      not define, a_y and b_y are the means Σ_k y[k]·a[k] and Σ_k y[k]·b[k].
+    - ``'row'``, the whole row: ``‖b‖ > ‖a‖``, Euclidean.
+
+    Args:
+        student_logits, teacher_logits, target, tau: as there. Counts can be compared at equal τ only.
+        reading: ``'label'`` or ``'row'``.
+
+    Returns:
+        (N,) bool. Equal logits are no regularization sample in either reading: there b = -a.
+
+    >>> student, teacher = torch.tensor([[0., 1.], [0., 1.]]), torch.tensor([[0., 2.], [0., .5]])
+    >>> regularization_samples(student, teacher, torch.tensor([1, 1]), tau=1.0)
+    tensor([False,  True])
+    """
+    check_choice('reading', reading, READINGS)
+    hard, soft, target = _gradients(student_logits, teacher_logits, target, tau)
+    return outweighed_in_row(hard, soft) if reading == 'row' else outweighed_at_label(hard, soft, target)
+
+
+def weights(student_ce: Tensor, teacher_ce: Tensor) -> Tensor:
+    """``1 - exp(-CE(s) / (CE(t) + 1e-7))`` of cross entropies (N,) in nats."""
+    return -torch.expm1(-student_ce / (teacher_ce + _EPS))
+
+
+def hard_gradient(log_probabilities: Tensor, target: Tensor) -> Tensor:
+    """``a = softmax(s) - y``, (N, C), of ``log_softmax(s)`` and a checked target."""
+    y = target if target.is_floating_point() else one_hot(target, log_probabilities.shape[1])
+    return log_probabilities.exp() - y.to(log_probabilities.dtype)
+
+
+def soft_gradient(student_logits: Tensor, teacher_logits: Tensor, tau: float, dtype: torch.dtype) -> Tensor:
+    """``a + b = τ · (softmax(s / τ) - softmax(t / τ))``, (N, C), of checked logits."""
+    return tau * ((student_logits.to(dtype) / tau).softmax(1) - (teacher_logits.to(dtype) / tau).softmax(1))
+
+
+# |b| > |a| is (a + b)·((a + b) - 2a) > 0, which is exact where a + b is so small that b rounds to -a
+
+def outweighed_at_label(hard: Tensor, soft: Tensor, target: Tensor) -> Tensor:
+    """Whether ``|b_y| > |a_y|``, (N,), given a and a + b."""
+    if target.is_floating_point():
+        hard, soft = (hard * target).sum(1), (soft * target).sum(1)
+    else:
+        hard, soft = (each.gather(1, target[:, None])[:, 0] for each in (hard, soft))
+    return soft * (soft - 2 * hard) > 0
+
+
+def outweighed_in_row(hard: Tensor, soft: Tensor) -> Tensor:
+    """Whether ``‖b‖ > ‖a‖``, (N,), given a and a + b."""
+    return (soft * (soft - 2 * hard)).sum(1) > 0
+
+
+def cross_entropy(log_probabilities: Tensor, target: Tensor) -> Tensor:
+    """The cross entropy (N,) of log-probabilities (N, C) and a target of checked shape."""
+    if target.is_floating_point():
+        return -(log_probabilities * target).sum(1)
+    try:
+        return F.nll_loss(log_probabilities, target, reduction='none', ignore_index=_IGNORE_NOTHING)
+    except IndexError as error:
+        raise checks.out_of_range(target, log_probabilities.shape[1]) from error
+
+
+def one_hot(label: Tensor, num_classes: int) -> Tensor:
+    """Labels (N,) as rows (N, C) bool. Unlike PyTorch's, it never waits for a device."""
+    return label[:, None] == torch.arange(num_classes, device=label.device)
+
+
+@torch.no_grad()
+def _gradients(student_logits: Tensor, teacher_logits: Tensor, target: Tensor,
+               tau: float) -> tuple[Tensor, Tensor, Tensor]:
+    """a, a + b and the checked target."""
+    checks.check_tau(tau)
+    s, t, dtype = checks.prepare_logits(student_logits, teacher_logits)
+    target = checks.prepare_target(target, s, dtype)
+    if not target.is_floating_point():
+        checks.check_range(target, s.shape[1])
+    return hard_gradient(s.log_softmax(1), target), soft_gradient(s, t, tau, dtype), target
 
 
 def _reduce(per_sample: Tensor, reduction: str) -> Tensor:
-    if reduction == 'none':
-        return per_sample
-    return per_sample.mean() if reduction == 'mean' else per_sample.sum()
+    check_choice('reduction', reduction, REDUCTIONS)
+    return per_sample if reduction == 'none' else getattr(per_sample, reduction)()

@@ -4,11 +4,11 @@ import itertools
 import numpy as np
 import pytest
 
-from wsld_plugin.benchmarks.timing import Variant, compare, order, time_in_turns
+from wsld_plugin.benchmark.timing import order, paired_ratio, time_in_turns
 
 
 class Machine:
-    """A clock that work moves on, each unit of work slower by ``drift`` than the one before."""
+    """A clock that advances with the work, each unit of work slower by ``drift`` than the one before."""
 
     def __init__(self, drift=0.0):
         self.now = 0.0
@@ -33,32 +33,21 @@ class Machine:
             self.calls.append(name)
             self.now += launch
             self.queued += cost * (1 + self.drift * len(self.calls))
-        return Variant(name, step, prepare)
+        return name, (prepare, step)
 
     def time(self, variants, rounds, warmup=0):
-        return time_in_turns(variants, rounds, warmup, self.synchronise, self.clock)
+        return time_in_turns(dict(variants), rounds, warmup, self.synchronise, self.clock)
 
 
-@pytest.mark.parametrize('rounds', [2, 3, 8, 41])
-def test_medians_and_quartiles_are_those_of_the_paired_ratios(rounds):
-    rng = np.random.default_rng(rounds)
-    seconds = {name: rng.lognormal(size=rounds) for name in 'abc'}
-    found = compare({name: tuple(values.tolist()) for name, values in seconds.items()})
-    assert [row.name for row in found] == ['a', 'b', 'c']
-    for row in found:
-        assert row.median == pytest.approx(np.median(seconds[row.name]))
-        assert row.ratio == pytest.approx(np.quantile(seconds[row.name] / seconds['a'], [.25, .5, .75]))
-    assert found[0].ratio == (1, 1, 1)
+@pytest.mark.parametrize('rounds', [2, 3, 41])
+def test_median_and_quartiles_are_those_of_the_paired_ratios(rounds):
+    own, other = np.random.default_rng(rounds).lognormal(size=(2, rounds))
+    assert paired_ratio(own.tolist(), other.tolist()) == pytest.approx(np.quantile(own / other, [.25, .5, .75]))
+    slow = np.array([1, 9, 1, 1, 30, 2])  # whole rounds that are disturbed do not show
+    assert paired_ratio(slow * .75, slow * .5) == pytest.approx((1.5, 1.5, 1.5))
 
 
-def test_the_ratio_is_paired_so_that_a_disturbance_of_whole_rounds_does_not_show():
-    slow = np.array([1, 9, 1, 1, 30, 2])
-    base, other = compare(dict(a=tuple(slow * .5), b=tuple(slow * .75)))
-    assert other.ratio == pytest.approx((1.5, 1.5, 1.5))
-    assert base.median == .5 * 1.5
-
-
-@pytest.mark.parametrize('count', range(1, 6))
+@pytest.mark.parametrize('count', [1, 2, 5])
 @pytest.mark.parametrize('start', [0, 7])
 def test_every_variant_takes_every_place_equally_often(count, start):
     rounds = [order(count, number) for number in range(start * count, (start + 1) * count)]
@@ -66,7 +55,7 @@ def test_every_variant_takes_every_place_equally_often(count, start):
         assert sorted(each[place] for each in rounds) == list(range(count))
 
 
-@pytest.mark.parametrize('count', [3, 4, 5])
+@pytest.mark.parametrize('count', [3, 5])
 def test_no_variant_always_follows_the_same_one(count):
     before = {index: set() for index in range(count)}
     for number in range(2 * count):
@@ -75,7 +64,7 @@ def test_no_variant_always_follows_the_same_one(count):
     assert all(len(others) > 1 for others in before.values())
 
 
-def test_all_of_a_step_is_timed_also_what_the_device_does_later_and_nothing_of_its_preparation():
+def test_a_step_is_timed_with_its_queued_work_and_without_its_preparation():
     machine = Machine()
     variants = [machine.variant('a', 2.0, launch=.25), machine.variant('b', 3.0, preparation=100.0)]
     assert machine.time(variants, 4) == dict(a=(2.25,) * 4, b=(3.0,) * 4)
@@ -91,12 +80,12 @@ def test_warmup_rounds_run_and_do_not_count():
 
 def test_equal_variants_stay_equal_on_a_machine_that_gets_slower():
     machine = Machine(drift=.01)
-    _, other = compare(machine.time([machine.variant('a', 1.0), machine.variant('b', 1.0)], 40))
-    assert other.seconds[-1] > 1.7 * other.seconds[0]
-    assert other.ratio[1] == pytest.approx(1, abs=.005)
+    one, other = machine.time([machine.variant('a', 1.0), machine.variant('b', 1.0)], 40).values()
+    assert other[-1] > 1.7 * other[0]
+    assert paired_ratio(other, one)[1] == pytest.approx(1, abs=.005)
 
 
-def test_garbage_is_not_collected_meanwhile_and_again_afterwards_whatever_happens():
+def test_garbage_collection_is_off_while_timing_and_on_again_after_an_error():
     def step(_):
         states.append(gc.isenabled())
         if len(states) > 2:
@@ -105,6 +94,6 @@ def test_garbage_is_not_collected_meanwhile_and_again_afterwards_whatever_happen
     states = []
     assert gc.isenabled()
     with pytest.raises(RuntimeError, match='failed'):
-        time_in_turns([Variant('a', step)], 3)
+        time_in_turns(dict(a=(lambda: None, step)), 3, 0)
     assert states == [False] * 3
     assert gc.isenabled()

@@ -1,0 +1,190 @@
+"""The modules: the weighted functions, every factor at its place, MMRazor's loss as it is, and sample factors."""
+import inspect
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from scipy.special import rel_entr, softmax
+from torch.nn import functional as F
+
+from wsld_plugin.errors import ConfigError
+from wsld_plugin.losses import KD, WSLD
+from wsld_plugin.losses.functional import kd, regularization_samples, wsld
+
+# isort: split
+from mmrazor.models.losses.weighted_soft_label_distillation import WSLD as RazorWSLD
+from mmrazor.registry import MODELS as RAZOR_MODELS
+
+each_kind = pytest.mark.parametrize('kind', [KD, WSLD])
+
+
+def case(n=16, c=10, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = 3 * torch.randn(2, n, c, generator=generator, dtype=torch.float64)
+    return student.to(dtype).requires_grad_(), teacher.to(dtype), torch.randint(c, (n,), generator=generator)
+
+
+def per_sample(kind, student, teacher, target):
+    return kd(student, teacher, 2.0, 'none') if kind is KD else wsld(student, teacher, target, 2.0, 'none')
+
+
+@each_kind
+@pytest.mark.parametrize(('tau', 'loss_weight'), [(1.0, 1.0), (2, 2.5)])
+def test_module_is_the_weighted_function_without_state(kind, tau, loss_weight):
+    student, teacher, labels = case()
+    mixed = .5 * F.one_hot(labels, 10).float() + .5 * F.one_hot(labels.flip(0), 10).float()
+    module = MODELS.build(dict(type=f'wsld_plugin.{kind.__name__}', tau=tau, loss_weight=loss_weight))
+    assert repr(module) == f'{kind.__name__}(tau={tau}, loss_weight={loss_weight})'
+    for target in (labels, mixed):
+        value = kd(student, teacher, tau) if kind is KD else wsld(student, teacher, target, tau)
+        assert torch.equal(module(student, teacher, target), loss_weight * value)
+    assert torch.equal(KD(tau)(student, teacher, torch.full((16,), -1)), KD(tau)(student, teacher))
+    assert (kind().tau, kind().loss_weight) == (1.0, 1.0)
+    assert not module.state_dict()
+
+
+@pytest.mark.parametrize('tau_squared', [True, False])
+@pytest.mark.parametrize(('mean_over', 'divisor'), [('samples', 16), ('elements', 160)])
+@pytest.mark.parametrize('student_tau', [None, 7.5])
+def test_every_factor_of_kd_is_where_the_equation_has_it(tau_squared, mean_over, divisor, student_tau):
+    student, teacher, _ = case(dtype=torch.float64)
+    module = KD(5.0, 0.3, student_tau=student_tau, tau_squared=tau_squared, mean_over=mean_over, multiplier=50)
+    p, q = softmax(teacher.numpy() / 5, 1), softmax(student.detach().numpy() / (student_tau or 5), 1)
+    expected = 0.3 * 50 * (25 if tau_squared else 1) / divisor * rel_entr(p, q).sum()
+    assert module(student, teacher).item() == pytest.approx(expected, rel=1e-12)
+
+
+@each_kind
+def test_printed_module_shows_what_is_not_the_default(kind):
+    assert repr(kind(4.0, samples=dict(regularization=.5))) == (
+        f"{kind.__name__}(tau=4.0, loss_weight=1.0, "
+        "samples={'reading': 'label', 'regularization': 0.5, 'others': 1.0})")
+    module = KD(40.0, 0.95, student_tau=1.0, tau_squared=False, mean_over='elements', multiplier=50)
+    assert repr(module) == ("KD(tau=40.0, loss_weight=0.95, student_tau=1.0, tau_squared=False, "
+                            "mean_over='elements', multiplier=50)")
+
+
+@pytest.mark.parametrize(('tau', 'loss_weight', 'c'), [(1.0, 1.0, 1000), (2, 2.5, 1000), (1.0, 1.0, 10)])
+def test_loss_and_gradient_equal_those_of_mmrazor(tau, loss_weight, c):
+    student, teacher, labels = case(c=c)
+    ours = WSLD(tau, loss_weight, num_classes=1000)(student, teacher, labels)
+    theirs = RazorWSLD(tau, loss_weight, num_classes=c)(student, teacher, labels)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, student)[0] for loss in (ours, theirs)))
+
+
+def test_signature_of_mmrazor_is_kept():
+    ours, theirs = (inspect.signature(loss).parameters for loss in (WSLD, RazorWSLD))
+    assert list(ours)[:len(theirs)] == list(theirs)
+    assert all(ours[name].default is None for name in list(ours)[len(theirs):])
+    assert all(ours[name].default == theirs[name].default for name in ('tau', 'loss_weight'))
+    ours, theirs = (inspect.signature(loss.forward).parameters for loss in (WSLD, RazorWSLD))
+    assert list(ours)[:len(theirs)] == list(theirs)
+    assert all(ours[name].default is not inspect.Parameter.empty for name in list(ours)[len(theirs):])
+
+
+@pytest.mark.usefixtures('mmrazor_scope')
+def test_one_word_changes_a_config_of_mmrazor():
+    config = dict(type='WSLD', tau=2, loss_weight=2.5, num_classes=1000)
+    assert isinstance(RAZOR_MODELS.build(config), RazorWSLD)
+    module = RAZOR_MODELS.build({**config, 'type': 'wsld_plugin.WSLD'})
+    assert isinstance(module, WSLD)
+    assert repr(module) == 'WSLD(tau=2, loss_weight=2.5)'
+
+
+def test_known_cross_entropy_of_the_teacher_replaces_that_of_its_logits():
+    student, teacher, labels = case()
+    exact = F.cross_entropy(teacher, labels, reduction='none')
+    rounded = teacher.round()
+    known = WSLD(2.0, 2.5)(student, rounded, labels, teacher_ce=exact)
+    assert torch.equal(known, 2.5 * wsld(student, rounded, labels, 2.0, teacher_ce=exact))
+    assert not torch.allclose(known, WSLD(2.0, 2.5)(student, rounded, labels))
+    torch.testing.assert_close(WSLD(2.0, 2.5)(student, teacher, labels, teacher_ce=exact),
+                               WSLD(2.0, 2.5)(student, teacher, labels))
+
+
+# samples: factors of the regularization samples and of the others
+
+@each_kind
+@pytest.mark.parametrize('reading', ['label', 'row'])
+@pytest.mark.parametrize(('regularization', 'others'), [(0, 1), (.3, 2)])
+def test_each_group_has_its_factor_and_the_mean_divides_by_all(kind, reading, regularization, others):
+    student, teacher, target = case(40, 6, torch.float64)
+    chosen = regularization_samples(student, teacher, target, 2.0, reading)
+    values = per_sample(kind, student, teacher, target)
+    expected = .9 / 40 * (regularization * values[chosen].sum() + others * values[~chosen].sum())
+    loss = kind(2.0, .9, samples=dict(reading=reading, regularization=regularization, others=others))
+    assert loss(student, teacher, target).item() == pytest.approx(expected.item(), rel=1e-12)
+    assert 0 < chosen.sum() < 40
+
+
+@each_kind
+def test_a_dropped_sample_has_no_gradient_and_the_others_keep_theirs(kind):
+    student, teacher, target = case(40, 6)
+    chosen = regularization_samples(student, teacher, target, 2.0)
+    plain, = torch.autograd.grad(kind(2.0)(student, teacher, target), student)
+    dropped, = torch.autograd.grad(kind(2.0, samples=dict(regularization=0))(student, teacher, target), student)
+    assert not dropped[chosen].any()
+    torch.testing.assert_close(dropped[~chosen], plain[~chosen])
+    torch.testing.assert_close(kind(2.0, samples={})(student, teacher, target), kind(2.0)(student, teacher, target))
+
+
+def infinite_case(regularization):
+    """As ``case``, with one sample of infinite loss, which is a regularization sample or is not."""
+    student, teacher, target = case(40, 6, torch.float64)
+    for row in range(40):
+        infinite = student.detach().clone()
+        infinite[row, (target[row] + 1) % 6] = -torch.inf
+        chosen = regularization_samples(infinite, teacher, target, 2.0)
+        if chosen[row] == regularization:
+            return infinite, teacher, target, chosen
+    raise AssertionError
+
+
+@each_kind
+@pytest.mark.parametrize('dropped', ['regularization', 'others'])
+def test_a_dropped_sample_of_infinite_loss_contributes_nothing(kind, dropped):
+    student, teacher, target, chosen = infinite_case(dropped == 'regularization')
+    kept = chosen == (dropped == 'others')
+    values = per_sample(kind, student.requires_grad_(), teacher, target)
+    assert values.isinf().sum() == values[~kept].isinf().sum() == 1
+    loss = kind(2.0, samples={dropped: 0})(student, teacher, target)
+    assert loss.item() == pytest.approx(values[kept].sum().item() / 40, rel=1e-12)
+    gradient, = torch.autograd.grad(loss, student)
+    torch.testing.assert_close(gradient, torch.autograd.grad(values[kept].sum() / 40, student)[0])
+    assert not gradient[~kept].any()
+
+
+@pytest.mark.parametrize('dropped', ['regularization', 'others'])
+def test_an_infinite_loss_that_is_not_dropped_stays_and_nan_is_never_hidden(dropped):
+    student, teacher, target, _ = infinite_case(dropped == 'others')
+    loss = KD(2.0, samples={dropped: 0})
+    assert loss(student, teacher, target) == torch.inf
+    assert loss(student.index_fill(0, torch.tensor([5]), torch.nan), teacher, target).isnan()
+
+
+@each_kind
+def test_sample_factors_accept_half_precision_and_probabilities(kind):
+    student, teacher, target = case(40, 6, torch.bfloat16)
+    mixed = torch.full((40, 6), .02).scatter_(1, target[:, None], .9)
+    loss = kind(2.0, samples=dict(regularization=0))(student, teacher, mixed)
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+
+
+def test_sample_factors_of_kd_without_labels_say_what_to_add():
+    student, teacher, _ = case()
+    with pytest.raises(ConfigError, match=r"gt_labels=dict\(recorder='target'"):
+        KD(2.0, samples=dict(regularization=0))(student, teacher)
+
+
+@each_kind
+@pytest.mark.parametrize(('samples', 'message'), [
+    (dict(regularisation=0), "Did you mean 'regularization'"),
+    (dict(reading='rows'), "Did you mean 'row'"),
+    (dict(others=-1), r'samples\.others=-1, expected a finite number in \[0, inf\]'),
+    (dict(others='0.5'), 'finite number'),
+    ('label', r'None or a dict')])
+def test_invalid_sample_factors_are_refused_when_the_loss_is_built(kind, samples, message):
+    with pytest.raises(ConfigError, match=message):
+        kind(samples=samples)

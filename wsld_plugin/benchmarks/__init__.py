@@ -1,1 +1,0 @@
-"""How long a training step takes, one variant beside another."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsld_plugin.files import write_atomically
-from wsld_plugin.reproduce.report import aligned_table
+from wsld_plugin.studies.table import aligned_table
 
 
 def markdown(report: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from wsld_plugin.reproduce.report import aligned_table
+from wsld_plugin.studies.table import aligned_table
 
 from .ladder import Rung, left_out
 from .report import head_lines, megabytes

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.runner import Runner
 
 from wsld_plugin.hooks import SoftLabelMonitorHook
-from wsld_plugin.reproduce.report import aligned_table
+from wsld_plugin.studies.table import aligned_table
 
 from .report import header, machine_line
 from .timing import compare

@@ -15,8 +15,8 @@ import mmpretrain
 import mmrazor
 import torch
 
-from wsld_plugin.reproduce.machine import machine
-from wsld_plugin.reproduce.report import aligned_table
+from wsld_plugin.studies.runs import machine
+from wsld_plugin.studies.table import aligned_table
 from wsld_plugin.version import __version__
 
 from .timing import Comparison

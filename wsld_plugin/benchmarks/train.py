@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from wsld_plugin.config.data import check_data, check_teacher
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.engine.workers import end_workers
-from wsld_plugin.reproduce.report import aligned_table
+from wsld_plugin.studies.table import aligned_table
 
 from .configs import names_of
 from .report import header, machine_line

@@ -4,6 +4,7 @@ from .captured_step import CapturedStepHook
 from .checkpoint import CheckpointHook
 from .finite_loss import FiniteLossHook
 from .iteration_seed import IterationSeedHook
+from .predictions import PredictionsHook
 from .resume_validation import ResumeValidationHook
 from .runtime_info import RuntimeInfoHook
 from .soft_label_monitor import SoftLabelMonitorHook
@@ -11,5 +12,5 @@ from .soft_labels import SoftLabelsHook
 from .teacher_eval import TeacherEvalHook
 
 __all__ = ['AccelerateHook', 'CapturedStepHook', 'CheckpointHook', 'FiniteLossHook', 'IterationSeedHook',
-           'ResumeValidationHook', 'RuntimeInfoHook', 'SoftLabelMonitorHook', 'SoftLabelsHook',
+           'PredictionsHook', 'ResumeValidationHook', 'RuntimeInfoHook', 'SoftLabelMonitorHook', 'SoftLabelsHook',
            'TeacherEvalHook']

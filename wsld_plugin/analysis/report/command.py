@@ -12,7 +12,7 @@ import mmpretrain
 
 from wsld_plugin.analysis.biased import check_max_k
 from wsld_plugin.files import write_atomically
-from wsld_plugin.reproduce.machine import machine
+from wsld_plugin.studies.runs import machine
 from wsld_plugin.version import __version__
 
 from .device import find_device

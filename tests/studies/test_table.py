@@ -90,7 +90,7 @@ def test_cells_without_a_run_are_counted_below_the_table(fake_train, tmp_path, c
     runs = plan.runs(tmp_path, check_files=False)
     write_report(plan, tmp_path, runs)
     assert 'No run is finished' in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob('digits*'))
     train_run(runs[plan.cells[0]][0])
     write_report(plan, tmp_path, runs)
     text = (tmp_path / 'digits.md').read_text()

@@ -74,14 +74,8 @@ class Finding:
 def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> list[Finding]:
     """Train the missing runs of a plan with parts, measure bias and variance, and write the report.
 
-    The report covers the cells whose runs are all finished. It is written also when runs failed; without any such
-    cell an earlier report is kept.
-
-    Args:
-        plan: the methods; the first cell is the one that the others are compared with.
-        work_dir: the folder of all runs.
-        jobs: runs at a time, ≥ 1.
-        train: False: report on the finished runs.
+    The report covers the cells whose runs are all finished, also when other runs failed; without any such cell an
+    earlier report is kept. The cells are compared with the first one. ``train=False`` only reports.
 
     Raises:
         ConfigError: before anything is trained, for an invalid plan or config.
@@ -90,7 +84,7 @@ def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> list[Fin
     if plan.parts is None:
         raise ConfigError(f'{plan.name} has no parts, which bias and variance need. Add parts to the plan '
                           'in place of seeds, or train it with tools/reproduce.py.')
-    runs = plan.runs(work_dir)
+    runs = plan.runs(work_dir, check_files=train)
     errors = train_missing(plan.title, runs.values(), work_dir, jobs) if train else []
     findings, left_out = measure_cells(plan, runs)
     if findings:
@@ -114,7 +108,7 @@ def measure_cells(plan: Plan, runs: Mapping[Cell, Sequence[Run]]) -> tuple[list[
     """
     findings: list[Finding] = []
     left_out: list[str] = []
-    first: tuple[dict[str, float], Draws, Draws | None] | None = None
+    first: tuple[Mapping[str, Any] | None, ...] = ()
     checked: Run | None = None
     for cell, of_cell in runs.items():
         results = [result for result in map(finished, of_cell) if result]
@@ -128,11 +122,13 @@ def measure_cells(plan: Plan, runs: Mapping[Cell, Sequence[Run]]) -> tuple[list[
             continue
         checked = checked or of_cell[0]
         _check_samples(checked, of_cell)
-        finding, draws = _measure(cell, of_cell, results)
-        if first is None and cell == plan.cells[0]:
+        finding, *draws = _measure(cell, of_cell, results)
+        if cell == plan.cells[0]:
             first = (finding.last, *draws)
-        elif first is not None:
-            finding = replace(finding, difference=_difference((finding.last, *draws), first))
+        elif first:
+            last, over_samples, over_models = map(_minus, (finding.last, *draws), first)
+            finding = replace(finding, difference=dict(
+                last or {}, over_samples=_intervals(over_samples), over_models=_intervals(over_models)))
         findings.append(finding)
     return findings, left_out
 
@@ -155,8 +151,7 @@ def _check_samples(first: Run, runs: Sequence[Run]) -> None:
             raise RunError(f'{run.work_dir} and {first.work_dir} were validated on different samples.')
 
 
-def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result],
-             ) -> tuple[Finding, tuple[Draws, Draws | None]]:
+def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result]) -> tuple[Finding, Draws, Draws | None]:
     files = [epoch_files(run.work_dir) for run in runs]
     for run, of_run in zip(runs, files, strict=True):
         if of_run.keys() != files[0].keys():
@@ -174,23 +169,19 @@ def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result],
     over_models = resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
     return Finding(
         cell.row, cell.method, cell.tau, len(runs), len(labels),
-        Score.of([result.last_accuracy for result in results]), epochs, _intervals(over_samples),
-        _intervals(over_models) if over_models else None, None,
+        Score.of([result.last_accuracy for result in results]), epochs, _intervals(over_samples) or {},
+        _intervals(over_models), None,
         None if posteriors is None else float(entropy(posteriors).mean()), found.notes,
         tuple(sorted({result.machine for result in results})),
-        None if teachers is None else len(set(teachers))), (over_samples, over_models)
+        None if teachers is None else len(set(teachers))), over_samples, over_models
 
 
-def _intervals(draws: Draws) -> Intervals:
-    return {quantity: interval(draws[quantity]) for quantity in QUANTITIES}
+def _intervals(draws: Mapping[str, Any] | None) -> Intervals | None:
+    return {quantity: interval(draws[quantity]) for quantity in QUANTITIES} if draws else None
 
 
-def _difference(one: tuple[dict[str, float], Draws, Draws | None],
-                other: tuple[dict[str, float], Draws, Draws | None]) -> dict[str, Any]:
-    def minus(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-        return {quantity: first[quantity] - second[quantity] for quantity in QUANTITIES}
-    return dict(minus(one[0], other[0]), over_samples=_intervals(minus(one[1], other[1])),
-                over_models=_intervals(minus(one[2], other[2])) if one[2] and other[2] else None)
+def _minus(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {quantity: one[quantity] - other[quantity] for quantity in QUANTITIES} if one and other else None
 
 
 def write_findings(plan: Plan, work_dir: Path, findings: Sequence[Finding], left_out: Sequence[str]) -> None:
@@ -214,36 +205,32 @@ def paragraphs(plan: Plan, findings: Sequence[Finding]) -> list[str]:
     """The report: a table of error, bias and variance, one of the differences from the first cell, and notes."""
     one = findings[0]
     cells = [['', 'method', *QUANTITIES, 'top-1, %']]
-    cells += [[finding.row, finding.method, *(_cell(finding.last[quantity], finding.over_samples[quantity])
-                                              for quantity in QUANTITIES), str(finding.accuracy)]
-              for finding in findings]
-    found = [aligned_table(cells), (
+    cells += [[*_row(finding, finding.last, finding.over_samples), str(finding.accuracy)] for finding in findings]
+    parts = [aligned_table(cells), (
         f'Nats per test sample, last epoch, M = {one.models} models on disjoint parts, N = {one.samples} test '
         'samples. In brackets: 95 % bootstrap over the test samples. Variance times M/(M−1); bias is error less '
         'variance. Top-1: mean ± standard deviation over the models.'
         + ('' if one.irreducible is None else ' Error and bias are against the true posterior; the cross entropy '
            f'with labels is higher by its entropy, {one.irreducible:.4f}.'))]
     cells = [['difference from', str(plan.cells[0]), *QUANTITIES]]
-    for finding in findings:
-        if finding.difference:
-            kinds = [kind for kind in (finding.difference['over_samples'], finding.difference['over_models']) if kind]
-            cells.append([finding.row, finding.method,
-                          *(_cell(finding.difference[quantity], *(kind[quantity] for kind in kinds))
-                            for quantity in QUANTITIES)])
+    cells += [_row(finding, found, found['over_samples'], found['over_models'])
+              for finding in findings if (found := finding.difference)]
     if len(cells) > 1:
         over = 'over the models' if one.over_models else f'fewer than {MIN_MODELS} models are not resampled'
-        found += [aligned_table(cells), f'In brackets: 95 % bootstrap, paired, over the test samples; {over}.']
+        parts += [aligned_table(cells), f'In brackets: 95 % bootstrap, paired, over the test samples; {over}.']
     notes: dict[str, list[str]] = {}
     for finding in findings:
         for note in finding.notes:
             notes.setdefault(note, []).append(str(finding))
     if notes:
-        found.append('\n'.join(f'{"; ".join(names)}: {note}' for note, names in notes.items()))
-    return [*found, '\n'.join(sorted({machine for finding in findings for machine in finding.machines}))]
+        parts.append('\n'.join(f'{"; ".join(names)}: {note}' for note, names in notes.items()))
+    return [*parts, '\n'.join(sorted({machine for finding in findings for machine in finding.machines}))]
 
 
-def _cell(value: float, *intervals: tuple[float, float]) -> str:
-    return f'{value:.3f} ' + ' '.join(f'[{low:.3f}, {high:.3f}]' for low, high in intervals)
+def _row(finding: Finding, values: Mapping[str, float], *kinds: Intervals | None) -> list[str]:
+    return [finding.row, finding.method, *(
+        f'{values[quantity]:.3f} ' + ' '.join('[{:.3f}, {:.3f}]'.format(*kind[quantity]) for kind in kinds if kind)
+        for quantity in QUANTITIES)]
 
 
 def _series(findings: Sequence[Finding]) -> dict[str, list]:
@@ -252,7 +239,8 @@ def _series(findings: Sequence[Finding]) -> dict[str, list]:
     def totals(members: Sequence[Finding]) -> dict[str, list[float]]:
         return {quantity: [finding.last[quantity] for finding in members] for quantity in QUANTITIES}
 
-    against_tau, lines = [], {}
+    against_tau: list[Series] = []
+    lines: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.tau is None:
             against_tau.append(Series(finding.method, None, totals([finding])))
@@ -260,7 +248,7 @@ def _series(findings: Sequence[Finding]) -> dict[str, list]:
             lines.setdefault(finding.row, []).append(finding)
     for row, members in lines.items():
         kinds = [finding.over_models or finding.over_samples for finding in members]
-        against_tau.append(Series(row, [finding.tau for finding in members], totals(members),
+        against_tau.append(Series(row, [finding.tau or 0. for finding in members], totals(members),
                                   {quantity: [kind[quantity] for kind in kinds] for quantity in QUANTITIES}))
     rows = {'τ': against_tau} if lines else {}
     if any(len(finding.epochs) > 1 for finding in findings):

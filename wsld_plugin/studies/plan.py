@@ -37,13 +37,11 @@ class Cell:
     """One method in one row of a table.
 
     Args:
-        row: name of the row.
-        method: name of the method, unique in its row.
+        row, method: names; a method is unique in its row.
         config: path of the config that trains it.
         options: settings that replace those of the config; dotted keys. Not the teacher's.
-        published: the published top-1 accuracy in percent.
-        source: of the published figure.
-        epoch: the epoch of the published figure, ``'last'`` or ``'best'``.
+        published, source: top-1 accuracy in percent, and who published it.
+        epoch: of the published figure, ``'last'`` or ``'best'``.
         tau: the temperature, for the picture of bias and variance. It does not change the config.
         teacher: with parts, the images that the teacher is trained on: ``'all'``, or ``'part'``, the student's part.
     """
@@ -67,8 +65,7 @@ class Plan:
     """A table: rows of cells, and the runs of each cell.
 
     Args:
-        name: of the plan's file.
-        title: of the table.
+        name, title: of the plan's file and of the table.
         seeds: of the runs of every cell. With ``parts``: the numbers of the parts, one run for each.
         cells: row by row.
         teachers: T: the i-th run learns from the teacher of the (i mod T)-th seed, and cells of the method
@@ -152,7 +149,7 @@ def training_set(cfg: Config) -> Any:
 
 
 def load_plan(path: str | Path, *, seeds: Sequence[int] | None = None, models: int | None = None,
-              rows: Iterable[str] | None = None, methods: Iterable[str] | None = None,
+              rows: Sequence[str] | None = None, methods: Sequence[str] | None = None,
               options: Mapping[str, Any] | None = None) -> Plan:
     """Read a plan: a Python config with the keys of :class:`Plan`, ``models``, and ``rows``.
 
@@ -161,10 +158,8 @@ def load_plan(path: str | Path, *, seeds: Sequence[int] | None = None, models: i
 
     Args:
         path: the plan's file. Its configs are named relative to its folder.
-        seeds: replace the plan's.
-        models: replaces the plan's.
-        rows: only these rows; ``->`` stands for an arrow.
-        methods: only these methods.
+        seeds, models: replace the plan's.
+        rows, methods: only these; ``->`` in a row stands for an arrow.
         options: replace the plan's and its cells' options of the same keys, and are added to the plan's.
 
     Raises:
@@ -190,13 +185,10 @@ def load_plan(path: str | Path, *, seeds: Sequence[int] | None = None, models: i
     seeds = _seeds(path, cfg, seeds, models)
     _check_once(f'{path}: row', [row.get('name') for row in cfg.rows])
     cells = [cell for row in cfg.rows for cell in _cells(path, row, options or {})]
-    rows = None if rows is None else [row.replace('->', '→') for row in rows]
-    for name, chosen, known in (('row', rows, [cell.row for cell in cells]),
-                                ('method', methods, [cell.method for cell in cells])):
+    for name, chosen in (('row', rows and [row.replace('->', '→') for row in rows]), ('method', methods)):
         for value in chosen or ():
-            check_choice(f'{path}: {name}', value, dict.fromkeys(known))
-    cells = [cell for cell in cells if (rows is None or cell.row in rows)
-             and (methods is None or cell.method in methods)]
+            check_choice(f'{path}: {name}', value, dict.fromkeys(getattr(cell, name) for cell in cells))
+        cells = [cell for cell in cells if chosen is None or getattr(cell, name) in chosen]
     if not cells or not seeds:
         raise ConfigError(f'{path}: nothing to do: {len(cells)} cells, {len(seeds)} seeds.')
     return Plan(path.stem, cfg.get('title', path.stem), seeds, tuple(cells), cfg.get('teachers'),
@@ -206,7 +198,7 @@ def load_plan(path: str | Path, *, seeds: Sequence[int] | None = None, models: i
 
 def _seeds(path: Path, cfg: Config, seeds: Sequence[int] | None, models: int | None) -> tuple[int, ...]:
     if cfg.get('parts') is None:
-        for key, value in (('size', cfg.get('size')), ('models', cfg.get('models', models))):
+        for key, value in dict(size=cfg.get('size'), models=cfg.get('models', models)).items():
             if value is not None:
                 raise ConfigError(f'{path}: {key}={value!r}, but the plan has no parts. Add parts, or give seeds.')
         seeds = tuple(cfg.get('seeds', ()) if seeds is None else seeds)
@@ -282,11 +274,7 @@ class _Expansion:
 
     def run(self, config: Path, own: Mapping[str, Any], seed: int, teacher_seed: int | None = None,
             hidden: Mapping[str, Any] | None = None) -> Run:
-        """The run of a config with its own options, in addition to those of all configs.
-
-        ``teacher_seed`` None: the teachers have the seed of the run, and the folder does not name it. ``hidden``
-        options are like ``own``, but do not appear in the name shown to the reader.
-        """
+        """The run of a config. Its folder names a given ``teacher_seed``, its ``variant`` no ``hidden`` options."""
         options = {**self.options, **(hidden or {}), **own}
         pairs = tuple(f'{key}={_as_option(value)}' for key, value in sorted(options.items()))
         if (config, pairs) not in self._configs:

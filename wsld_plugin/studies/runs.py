@@ -94,11 +94,8 @@ def train_run(run: Run, threads: int = 1) -> Result:
 
     A run that was interrupted before its first resumable checkpoint starts again; its other checkpoints are moved to
     ``interrupted_<n>``. The output is written to ``train.log`` in the run's folder. The file ``settings`` keeps the
-    fingerprint of what was trained, so that a result is not used after the config has changed.
-
-    Args:
-        run: what to train.
-        threads: CPU threads of the process.
+    fingerprint of what was trained, so that a result is not used after the config has changed. ``threads`` are the
+    CPU threads of the process.
 
     Raises:
         RunError: the process failed or validated nothing; another process trains this run; the folder holds a run
@@ -213,17 +210,8 @@ def _cpu_name() -> str:
 def train_missing(title: str, runs: Iterable[Sequence[Run]], work_dir: Path, jobs: int) -> list[str]:
     """Train the runs that are not finished, and the runs that they need.
 
-    The first run of every cell is trained first, then the second ones, so that a whole table of few seeds is there
-    early.
-
-    Args:
-        title: of the plan, printed.
-        runs: a sequence for each cell.
-        work_dir: the folder of all runs, printed.
-        jobs: runs at a time, ≥ 1.
-
-    Returns:
-        The messages of the runs that failed.
+    ``runs`` has a sequence for each cell. The first runs of all cells come first, then the second ones, so that a
+    whole table of few seeds is there early. Returns the messages of the runs that failed.
     """
     work_dir.mkdir(parents=True, exist_ok=True)  # fails here, before training
     wanted = list(filter(None, dict.fromkeys(chain(*zip_longest(*runs)))))
@@ -253,11 +241,8 @@ def train_all(runs: Iterable[Run], jobs: int, on_end: Callable[[Run, Outcome], N
     Args:
         runs: what is wanted.
         jobs: processes at a time, ≥ 1; the CPU cores are divided among them.
-        on_end: called in this thread for every run that ended.
+        on_end: called in this thread for every run that ended, with its result or error, which are also returned.
         on_wait: called about once a second with the runs in progress.
-
-    Returns:
-        The result or the error of each run and of each run that one needs.
     """
     waiting = with_needs(runs)
     outcomes: dict[Run, Outcome] = {}

@@ -72,14 +72,6 @@ def reproduce(plan: Plan, work_dir: Path, jobs: int) -> list[Line]:
     Runs are in ``<work_dir>/<config>/seed<n>/``, shared by all plans. A finished run is not repeated, an interrupted
     one is resumed. The table is written to ``<work_dir>/<plan>.md``, ``.json`` and ``.png``, also when runs failed.
 
-    Args:
-        plan: the table.
-        work_dir: the folder of all runs.
-        jobs: runs at a time, ≥ 1.
-
-    Returns:
-        The lines of the table.
-
     Raises:
         ConfigError: before anything is trained, for an invalid config of the plan.
         RunError: at the end, if runs failed.
@@ -181,12 +173,7 @@ def machines(results: Results) -> list[str]:
 def plot_lines(path: str | Path, lines: Sequence[Line], title: str) -> None:
     """Draw every method: each run's accuracy, mean ± standard deviation, and the published figure.
 
-    Each row of the table is a panel with its own range, of the epoch that ``Line.epoch`` names.
-
-    Args:
-        path: the PNG to write.
-        lines: with one or more runs each.
-        title: above the picture.
+    Each row of the table is a panel with its own range. A line shows the epoch that ``Line.epoch`` names.
     """
     from matplotlib import pyplot  # not needed to train
     from matplotlib.ticker import MaxNLocator

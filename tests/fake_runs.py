@@ -1,7 +1,7 @@
 """A stand-in for tools/train.py, and results that nothing was trained for."""
 from pathlib import Path
 
-from wsld_plugin.reproduce.runs import Result, Run
+from wsld_plugin.studies.runs import Result, Run
 
 TRAIN = '''
 import json, pathlib, sys, time

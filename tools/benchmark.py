@@ -29,7 +29,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Parse, measure, print."""
     args = parse_args(argv)
-    from wsld_plugin.engine.cli import options_from, stop_with_reason
+    from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason():
         import torch
 

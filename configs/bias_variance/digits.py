@@ -9,7 +9,7 @@ parts = 12       # of the 1,200 training images
 size = 100       # images of each
 models = 6
 teachers = 2     # on all 1,200 images, three students to each
-every = 20       # epochs between two looks
+every = 20       # epochs between two validations
 options = {'train_dataloader.dataset.num_samples': None}  # the parts say which images
 
 _SHORT = {'train_cfg.max_epochs': 100}  # of 200; the teachers keep theirs
@@ -23,12 +23,18 @@ def _at(loss, tau, lr):
             **_SHORT}
 
 
-methods = [
-    dict(name='hard labels', config='../baselines/resnet18-w8_digits.py', options=_SHORT),
-    dict(name='label smoothing', config='../tf_kd/lsr_resnet18-w8_digits.py', options=_SHORT),
-    *[dict(name='KD', tau=tau, config=_KD, options=_at('loss_kd', tau, .1)) for tau in (1., 2., 4., 8.)],
-    *[dict(name='WSLD', tau=tau, config=_WSLD, options=_at('loss_wsld', tau, .05)) for tau in (2., 4.)],
-    # its teacher is its equal, and has seen no other images than the student
-    dict(name='Tf-KD_self', tau=4., config='../tf_kd/tf-kd-self_resnet18-w8_digits.py', teacher='part',
-         options=_SHORT),
+rows = [
+    dict(name='no teacher', cells=[
+        dict(method='hard labels', config='../baselines/resnet18-w8_digits.py', options=_SHORT),
+        dict(method='label smoothing', config='../tf_kd/lsr_resnet18-w8_digits.py', options=_SHORT)]),
+    dict(name='KD', cells=[
+        dict(method=f'τ = {tau:g}', tau=tau, config=_KD, options=_at('loss_kd', tau, .1))
+        for tau in (1., 2., 4., 8.)]),
+    dict(name='WSLD', cells=[
+        dict(method=f'τ = {tau:g}', tau=tau, config=_WSLD, options=_at('loss_wsld', tau, .05))
+        for tau in (2., 4.)]),
+    # its teacher has the student's architecture, and is trained on the student's images only
+    dict(name='Tf-KD_self', cells=[
+        dict(method='τ = 4', tau=4., config='../tf_kd/tf-kd-self_resnet18-w8_digits.py', teacher='part',
+             options=_SHORT)]),
 ]

@@ -5,7 +5,6 @@
 Needs data/cifar100 and a GPU: 41 networks of 240 epochs a seed. One pair: --rows 'resnet56 → resnet20'.
 """
 title = 'CIFAR-100: 13 pairs, 240 epochs'
-report = 'last'
 seeds = [0, 1, 2]
 
 _CRD = 'Tian et al., Contrastive Representation Distillation, ICLR 2020'

@@ -15,7 +15,8 @@ _SOURCE = 'Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Re
 def _row(name, network, published):
     configs = dict(alone='baselines/', **{'label smoothing': 'tf_kd/lsr_', 'Tf-KD_reg': 'tf_kd/tf-kd-reg_'})
     return dict(name=name, cells=[
-        dict(method=method, config=f'../{config}{network}_8xb64_in1k.py', published=figure, source=_SOURCE)
+        dict(method=method, config=f'../{config}{network}_8xb64_in1k.py', published=figure, source=_SOURCE,
+             epoch='best')
         for (method, config), figure in zip(configs.items(), published, strict=True)])
 
 

@@ -2,8 +2,8 @@
 
     python tools/reproduce.py configs/reproduce/partial_labels.py
 
-Needs nothing: scikit-learn ships the images. Nothing was published for these networks. tools/plot_plane.py draws
-the plane. The candidate sets of a cell are the same for all seeds.
+Needs nothing: scikit-learn ships the images. Nothing was published for these networks. tools/plot.py plane
+draws the plane. The candidate sets of a cell are the same for all seeds.
 """
 title = 'Partial labels: unreliability Δ and ambiguity γ'
 seeds = [0, 1, 2, 3, 4]

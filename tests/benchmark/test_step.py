@@ -10,7 +10,7 @@ from mmrazor.models.losses import WSLD as MMRazorWSLD
 
 from wsld_plugin.benchmark import step as module
 from wsld_plugin.benchmark.step import HandWrittenStep, TrainStep, check_agrees, compare_steps, ladder, step_markdown
-from wsld_plugin.engine.autocast import AutocastOptimWrapper
+from wsld_plugin.engine.accelerate import AutocastOptimWrapper
 from wsld_plugin.errors import ConfigError, RunError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

@@ -10,8 +10,8 @@ from processes import run as run_tool
 from processes import start, tool
 
 from wsld_plugin.engine.launch import options_from
-from wsld_plugin.reproduce.plan import load_plan
-from wsld_plugin.reproduce.runs import accuracy_curve
+from wsld_plugin.studies.plan import load_plan
+from wsld_plugin.studies.runs import accuracy_curve
 
 SHORT = ('--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1')
 DIGITS = 'configs/reproduce/digits.py'
@@ -52,7 +52,7 @@ def test_a_second_call_repeats_nothing_and_prints_the_same_table(tmp_path):
 @pytest.mark.slow
 def test_a_failed_run_is_named_and_the_table_has_the_others(tmp_path):
     arguments = ('--seeds', 0, '--methods', 'label smoothing', 'Tf-KD_reg')
-    assert reproduce(tmp_path, *arguments, '--report-only').stdout.count('not run') == 4
+    assert 'No run is finished' in reproduce(tmp_path, *arguments, '--report-only').stdout
     folder = folder_of(tmp_path, 'lsr_resnet18-w8_digits')
     folder.mkdir(parents=True)
     (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
@@ -65,7 +65,7 @@ def test_a_failed_run_is_named_and_the_table_has_the_others(tmp_path):
     assert {line['method']: line['n'] for line in lines} == {'Tf-KD_reg': 1, 'label smoothing': 0}
 
 
-def test_an_interrupted_table_goes_on_where_it_was(tmp_path):
+def test_an_interrupted_table_resumes(tmp_path):
     command = ('tools/reproduce.py', DIGITS, '--work-dir', tmp_path, '--seeds', 0, '--rows', 'small student',
                '--methods', 'student alone', '--cfg-options', 'train_cfg.max_epochs=80', 'train_cfg.val_interval=1',
                'default_hooks.checkpoint.interval=1')
@@ -74,10 +74,10 @@ def test_an_interrupted_table_goes_on_where_it_was(tmp_path):
     while not list(tmp_path.glob('*/seed0/epoch_[3-9].pth')) and time.monotonic() < deadline:
         time.sleep(.05)
     process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told.endswith('\nStopped. The same command goes on from here.\n')
-    assert 'Traceback' not in told
+    assert printed.endswith('\nStopped. Run the same command again to resume.\n')
+    assert 'Traceback' not in printed
     run, = tmp_path.glob('*/seed0')
     assert not (run / 'result.json').exists()
     assert not _processes_with(str(run))

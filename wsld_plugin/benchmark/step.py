@@ -26,19 +26,15 @@ from mmengine.runner import set_random_seed
 from mmpretrain.structures import DataSample
 from torch.nn import functional as F
 
+from wsld_plugin.config.models import build_model, resolve_model_cfg
 from wsld_plugin.datasets.keyed import SampleKey
-from wsld_plugin.engine.runner import use_channels_last
+from wsld_plugin.engine.accelerate import compile_backbones, compile_losses, use_channels_last
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.errors import ConfigError, RunError, did_you_mean
-from wsld_plugin.hooks.accelerate import compile_backbones, compile_losses
-from wsld_plugin.models.build import build_model, resolve_model_cfg
-from wsld_plugin.reproduce.report import aligned_table
-from wsld_plugin.soft_labels.convert import use_cached_labels
-from wsld_plugin.soft_labels.header import Header
-from wsld_plugin.soft_labels.reader import SoftLabels
-from wsld_plugin.soft_labels.records import encode
-from wsld_plugin.soft_labels.writer import writing
-from wsld_plugin.teachers import CachedTeacher
+from wsld_plugin.soft_labels import CachedTeacher
+from wsld_plugin.soft_labels.config import use_cached_labels
+from wsld_plugin.soft_labels.store import Header, SoftLabels, encode, writing
+from wsld_plugin.studies.table import aligned_table
 
 from .timing import head_lines, header, paired_ratio, time_in_turns
 

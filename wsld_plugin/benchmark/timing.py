@@ -17,7 +17,7 @@ import mmpretrain
 import mmrazor
 import torch
 
-from wsld_plugin.reproduce.machine import machine
+from wsld_plugin.studies.runs import machine
 from wsld_plugin.version import __version__
 
 

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from wsld_plugin.config.check import check_data, check_teacher
 from wsld_plugin.engine.training import end_workers, training_config
-from wsld_plugin.reproduce.report import aligned_table
+from wsld_plugin.studies.table import aligned_table
 
 from .timing import head_lines, header, order, paired_ratio
 

@@ -1,7 +1,8 @@
 """What happens around the loop: checkpoints, checks, the teacher's own accuracy."""
 from .checkpoint import CheckpointHook, ResumeValidationHook
+from .predictions import PredictionsHook
 from .runtime import FiniteLossHook, IterationSeedHook, RuntimeInfoHook, TeacherEvalHook
 from .soft_label_monitor import SoftLabelMonitorHook
 
-__all__ = ['CheckpointHook', 'FiniteLossHook', 'IterationSeedHook', 'ResumeValidationHook', 'RuntimeInfoHook',
-           'SoftLabelMonitorHook', 'TeacherEvalHook']
+__all__ = ['CheckpointHook', 'FiniteLossHook', 'IterationSeedHook', 'PredictionsHook',
+           'ResumeValidationHook', 'RuntimeInfoHook', 'SoftLabelMonitorHook', 'TeacherEvalHook']

@@ -16,7 +16,7 @@ from wsld_plugin.analysis.page import data_uri, document, figure, key, section, 
 from wsld_plugin.analysis.plots import entropies, misleading, reliability, svg
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import check_writable, write_atomically
-from wsld_plugin.reproduce.machine import machine
+from wsld_plugin.studies.runs import machine
 from wsld_plugin.version import __version__
 
 from .images import find_device, find_subject

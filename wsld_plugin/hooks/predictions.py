@@ -1,4 +1,4 @@
-"""What a classifier predicts for the validation set, kept while it is trained."""
+"""Records the predictions for the validation set during training."""
 from __future__ import annotations
 
 import io
@@ -17,7 +17,7 @@ from wsld_plugin.files import write_atomically
 from wsld_plugin.registry import HOOKS
 
 FOLDER = 'log_probabilities'
-BY_EPOCH = ('bias and variance are told by epoch, and train_cfg trains by iteration. Give it by_epoch=True and '
+BY_EPOCH = ('bias and variance are recorded by epoch, but train_cfg trains by iteration. Give it by_epoch=True and '
             'max_epochs.')
 
 
@@ -25,25 +25,24 @@ BY_EPOCH = ('bias and variance are told by epoch, and train_cfg trains by iterat
 class PredictionsHook(Hook):
     """Write the log-probabilities of the whole validation set at every validation.
 
-    ``<work_dir>/log_probabilities/epoch_<n>.npy`` is (N, C), float32, log-softmax of what the classifier's head
-    gives; ``labels.npy`` (N,) the classes. A data set that knows its true posteriors (a method ``posteriors()``) adds
-    ``posteriors.npy`` (N, C). Files are there whole or not at all, and before the accuracy of the epoch is logged.
+    ``<work_dir>/log_probabilities/epoch_<n>.npy`` is (N, C), float32, the log-softmax of the logits of the
+    classifier's head; ``labels.npy`` is (N,), the classes. A data set with a method ``posteriors()`` adds its true
+    posteriors, ``posteriors.npy`` (N, C). Files are written atomically, before the accuracy of the epoch is logged.
 
     Raises:
-        ConfigError: before training: it is by iteration, where every validation would be that of epoch 0. A head
-            without logits (N, C), or a shuffled validation set.
+        ConfigError: training by iteration, a head without logits (N, C), or a shuffled validation set.
     """
 
     def __init__(self) -> None:
         self._rows: list[tuple[np.ndarray, int]] = []
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse training by iteration."""
+        """Reject training by iteration."""
         if isinstance(runner._train_loop, IterBasedTrainLoop):
             raise ConfigError(f'PredictionsHook: {BY_EPOCH}')
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Listen to the head."""
+        """Register a hook on the head."""
         sampler, name = runner.val_dataloader.sampler, 'val_dataloader.sampler'
         while sampler is not None:
             if getattr(sampler, 'shuffle', False):
@@ -54,22 +53,22 @@ class PredictionsHook(Hook):
         classifier = getattr(model, 'student', model)
         self._rows = []
         self._logits: Any = None
-        self._handle = classifier.head.register_forward_hook(self._listen)
+        self._handle = classifier.head.register_forward_hook(self._record)
 
-    def _listen(self, head: Any, inputs: Any, logits: Any) -> None:
+    def _record(self, head: Any, inputs: Any, logits: Any) -> None:
         self._logits = logits
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Keep a batch."""
+        """Record a batch."""
         logits = self._logits
         if not isinstance(logits, torch.Tensor) or logits.shape[:1] != (len(outputs), ) or logits.ndim != 2:
-            raise ConfigError('PredictionsHook: the classifier has a head that gives no logits (N, C); bias and '
-                              'variance are those of single-label classification.')
+            raise ConfigError('PredictionsHook: the head of the classifier gives no logits (N, C); bias and variance '
+                              'need single-label classification.')
         log_p = logits.double().log_softmax(dim=-1).float().cpu().numpy()
         self._rows += [(row, int(sample.gt_label)) for row, sample in zip(log_p, outputs, strict=True)]
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Write."""
+        """Write the files."""
         self._handle.remove()
         dataset = runner.val_dataloader.dataset
         rows = collect_results(self._rows, len(dataset), device='cpu')
@@ -82,18 +81,14 @@ class PredictionsHook(Hook):
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """A ``.npy`` file, atomically."""
+    """Write a ``.npy`` file atomically."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_atomically(path, buffer.getvalue())
 
 
 def epoch_files(work_dir: Path) -> dict[int, Path]:
-    """The files of log-probabilities (N, C) by epoch, in their order, of a run that had the hook.
-
-    Raises:
-        RunError: there are none.
-    """
+    """The files of log-probabilities (N, C) by epoch, in ascending order. RunError when there are none."""
     files = {int(path.stem.removeprefix('epoch_')): path for path in (work_dir / FOLDER).glob('epoch_*.npy')}
     if not files:
         raise RunError(f'{work_dir} holds no log-probabilities, though its run is finished. Move the folder away and '
@@ -102,20 +97,12 @@ def epoch_files(work_dir: Path) -> dict[int, Path]:
 
 
 def read_log_probabilities(path: Path) -> np.ndarray:
-    """One of `epoch_files`, (N, C), as a memory map.
-
-    Raises:
-        RunError: it cannot be read.
-    """
+    """One of `epoch_files`, (N, C), as a memory map. RunError when it cannot be read."""
     return _read(path, mmap_mode='r')
 
 
 def read_target(work_dir: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (N,), and the true posteriors (N, C) where they are known.
-
-    Raises:
-        RunError: a file of them cannot be read.
-    """
+    """Labels (N,), and the true posteriors (N, C) or None. RunError when a file cannot be read."""
     folder = work_dir / FOLDER
     posteriors = folder / 'posteriors.npy'
     return _read(folder / 'labels.npy'), _read(posteriors) if posteriors.is_file() else None
@@ -124,6 +111,6 @@ def read_target(work_dir: Path) -> tuple[np.ndarray, np.ndarray | None]:
 def _read(path: Path, mmap_mode: Literal['r'] | None = None) -> np.ndarray:
     try:
         return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:  # an empty file is an EOFError, a cut one a ValueError
+    except (OSError, ValueError, EOFError) as error:  # empty: EOFError; truncated: ValueError
         raise RunError(f"{path} cannot be read: {error}. Move the run's folder away, {path.parents[1]}, and train "
                        'it again.') from error

@@ -1,7 +1,7 @@
 import pytest
 from fake_runs import TRAIN
 
-from wsld_plugin.reproduce import runs
+from wsld_plugin.studies import runs
 
 
 @pytest.fixture

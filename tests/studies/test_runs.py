@@ -3,13 +3,25 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
 from fake_runs import calls, run
 
 from wsld_plugin.errors import RunError
-from wsld_plugin.reproduce.runs import accuracy_curve, current_epoch, finished, train_run, training_seconds
+from wsld_plugin.studies import runs
+from wsld_plugin.studies.runs import (
+    Result,
+    accuracy_curve,
+    current_epoch,
+    finished,
+    train_all,
+    train_missing,
+    train_run,
+    training_seconds,
+    with_needs,
+)
 
 
 def test_a_run_gives_its_last_and_best_accuracy_and_its_curve(fake_train, tmp_path):
@@ -20,18 +32,12 @@ def test_a_run_gives_its_last_and_best_accuracy_and_its_curve(fake_train, tmp_pa
     assert 'torch 2' in result.machine
 
 
-def test_seed_and_options_reach_the_command_line_and_an_interrupted_run_resumes(fake_train, tmp_path):
+def test_a_run_has_its_seed_and_options_resumes_and_is_not_repeated(fake_train, tmp_path):
     one = run(tmp_path / 'a', options=('x.y=1', ))
-    train_run(one)
-    assert calls(one) == [f'c.py --work-dir {one.work_dir} --resume --cfg-options randomness.seed=7 x.y=1']
-
-
-def test_a_finished_run_is_read_and_not_repeated(fake_train, tmp_path):
-    one = run(tmp_path / 'a')
     assert finished(one) is None
     first = train_run(one)
     again = train_run(one)
-    assert len(calls(one)) == 1
+    assert calls(one) == [f'c.py --work-dir {one.work_dir} --resume --cfg-options randomness.seed=7 x.y=1']
     assert json.dumps(first.__dict__) == json.dumps(again.__dict__) == json.dumps(finished(one).__dict__)
 
 
@@ -45,27 +51,22 @@ def test_the_time_of_a_run_is_that_of_its_iterations_over_all_starts_without_a_s
     assert training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)
 
 
-@pytest.mark.parametrize('before', [0, 1])
-def test_a_best_checkpoint_that_nothing_resumes_from_is_kept_aside_and_the_run_starts(fake_train, tmp_path, before):
+def test_a_best_checkpoint_that_nothing_resumes_from_is_set_aside_and_no_other(fake_train, tmp_path):
     work_dir = tmp_path / 'a'
-    for number in range(before):
-        (work_dir / f'interrupted_{number + 1}').mkdir(parents=True)
-    work_dir.mkdir(exist_ok=True)
+    (work_dir / 'interrupted_1').mkdir(parents=True)
     (work_dir / 'best_epoch_20.pth').write_text('trained')
     assert train_run(run(work_dir))
-    assert (work_dir / f'interrupted_{before + 1}/best_epoch_20.pth').read_text() == 'trained'
+    assert (work_dir / 'interrupted_2/best_epoch_20.pth').read_text() == 'trained'
     assert not list(work_dir.glob('*.pth'))
 
-
-def test_nothing_is_set_aside_of_a_run_that_resumes(fake_train, tmp_path):
-    (tmp_path / 'a').mkdir()
+    (tmp_path / 'b').mkdir()
     for name in ('epoch_1.pth', 'best_epoch_1.pth'):
-        (tmp_path / 'a' / name).touch()
-    train_run(run(tmp_path / 'a'))
-    assert sorted(path.name for path in (tmp_path / 'a').glob('*.pth')) == ['best_epoch_1.pth', 'epoch_1.pth']
+        (tmp_path / 'b' / name).touch()
+    train_run(run(tmp_path / 'b'))
+    assert sorted(path.name for path in (tmp_path / 'b').glob('*.pth')) == ['best_epoch_1.pth', 'epoch_1.pth']
 
 
-def test_a_result_of_other_settings_is_refused_and_kept(fake_train, tmp_path):
+def test_a_folder_with_other_settings_is_rejected_and_kept(fake_train, tmp_path):
     train_run(run(tmp_path / 'a', settings='old'))
     changed = run(tmp_path / 'a', settings='new')
     for attempt in (finished, train_run):
@@ -73,12 +74,10 @@ def test_a_result_of_other_settings_is_refused_and_kept(fake_train, tmp_path):
             attempt(changed)
     assert finished(run(tmp_path / 'a', settings='old')).last_accuracy == 60.0
 
-
-def test_an_unfinished_run_of_other_settings_is_refused(fake_train, tmp_path):
     with pytest.raises(RunError):
-        train_run(run(tmp_path / 'a', 'fails.py', settings='old'))
+        train_run(run(tmp_path / 'unfinished', 'fails.py', settings='old'))
     with pytest.raises(RunError, match='other settings'):
-        train_run(run(tmp_path / 'a', settings='new'))
+        train_run(run(tmp_path / 'unfinished', settings='new'))
 
 
 def test_two_processes_do_not_train_one_run(fake_train, tmp_path):
@@ -135,3 +134,79 @@ def test_the_current_epoch_is_the_last_that_was_logged_whole(tmp_path):
     log = tmp_path / '1/vis_data/scalars.json'
     log.write_text('{"loss": 1.0, "epoch": 3, "step": 9}\n{"accuracy/top1": 5.0, "step": 3}\n{"loss": 1.0, "ep')
     assert current_epoch(tmp_path) == 3
+
+
+def quiet(*_):
+    pass
+
+
+def test_teachers_come_before_their_students_and_each_only_once(tmp_path):
+    teacher = run(tmp_path / 't')
+    self_taught = run(tmp_path / 's', needs=(teacher, ))
+    students = [run(tmp_path / name, needs=(teacher, self_taught)) for name in 'ab']
+    assert with_needs(students) == [teacher, self_taught, *students]
+
+
+def test_every_run_gives_its_result_and_what_it_needs_is_trained_first(fake_train, tmp_path):
+    teacher = run(tmp_path / 't')
+    students = [run(tmp_path / name, needs=(teacher, )) for name in 'abc']
+    ended = []
+    outcomes = train_all(students, 2, lambda one, outcome: ended.append(one), quiet)
+    assert ended[0] == teacher
+    assert set(ended) == {teacher, *students} == set(outcomes)
+    assert all(isinstance(outcome, Result) for outcome in outcomes.values())
+    assert all(len(calls(one)) == 1 for one in outcomes)
+
+
+def test_a_failed_run_stops_those_that_need_it_and_no_other(fake_train, tmp_path):
+    bad, good = run(tmp_path / 'bad', 'fails.py'), run(tmp_path / 'good')
+    student = run(tmp_path / 's', needs=(bad, ))
+    grandchild = run(tmp_path / 'g', needs=(student, ))
+    outcomes = train_all([grandchild, good], 1, quiet, quiet)
+    assert isinstance(outcomes[good], Result)
+    assert 'exit status 3' in str(outcomes[bad])
+    for one in (student, grandchild):
+        assert isinstance(outcomes[one], RunError)
+        assert 'was not started' in str(outcomes[one])
+        assert not calls(one)
+
+
+def test_no_more_runs_than_jobs_are_trained_at_a_time(tmp_path, monkeypatch):
+    now, most, lock = 0, 0, threading.Lock()
+
+    def train_run(one, threads):
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(.05)
+        with lock:
+            now -= 1
+
+    monkeypatch.setattr(runs, 'train_run', train_run)
+    train_all([run(tmp_path / str(number)) for number in range(6)], 3, quiet, quiet)
+    assert most == 3
+
+
+def test_an_interruption_ends_the_runs_in_progress(fake_train, tmp_path):
+    slow = run(tmp_path / 'slow', 'slow.py')
+
+    def interrupt(running):
+        if calls(slow):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_all([slow, run(tmp_path / 'next', 'slow.py')], 1, quiet, interrupt)
+    assert not list(slow.work_dir.glob('*/vis_data'))  # which the stand-in writes at its end
+    assert not (tmp_path / 'next').exists()
+
+
+def test_the_first_run_of_every_cell_comes_before_the_second_ones(fake_train, tmp_path, capsys):
+    cells = [[run(tmp_path / f'{name}{seed}', f'{name}.py', seed) for seed in (0, 1)] for name in 'ab']
+    train_run(cells[1][0])
+    assert train_missing('title', cells, tmp_path, 1) == []
+    printed = capsys.readouterr().out
+    assert 'title\n1 of 4 runs are finished; ' in printed
+    assert printed.index('a, seed 0: 60.00 %') < printed.index('a, seed 1') < printed.index('b, seed 1: 60.00 %')
+    assert train_missing('title', cells, tmp_path, 1) == []
+    assert capsys.readouterr().out == ''

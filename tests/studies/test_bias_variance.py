@@ -1,0 +1,217 @@
+import json
+import tracemalloc
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from wsld_plugin.analysis.bias_variance import decompose, entropy
+from wsld_plugin.errors import ConfigError, RunError
+from wsld_plugin.hooks.predictions import FOLDER, write_array
+from wsld_plugin.studies.bias_variance import Finding, measure_cells, paragraphs, study, write_findings
+from wsld_plugin.studies.plan import Cell, Plan, load_plan
+from wsld_plugin.studies.runs import Result, Run
+from wsld_plugin.studies.table import Score
+
+CONFIG = Path(__file__).parents[2] / 'configs/baselines/resnet18-w8_digits.py'
+HARD, KD = Cell('students', 'hard labels', Path('s.py')), Cell('KD', 'τ = 4', Path('kd.py'), tau=4.0)
+LABELS = np.random.default_rng(9).integers(3, size=30)
+INTERVALS = dict(error=(.9, 1.1), bias=(.5, .7), variance=(.3, .5))
+TOTALS = dict(error=1.0, bias=.6, variance=.4, bias_found=.68, variance_found=.32)
+ALONE = Finding('students', 'hard labels', None, 5, 597, Score.of([86.5, 89.5]), {20: TOTALS, 40: TOTALS}, INTERVALS,
+                INTERVALS, machines=('a machine', ))
+TAUGHT = replace(ALONE, row='KD', method='τ = 4', tau=4.0, notes=('A note.', ), teachers=2, difference=dict(
+    error=-.2, bias=.1, variance=-.3, over_samples=INTERVALS, over_models=INTERVALS))
+
+
+def plan(models=6, teachers=2):
+    return Plan('p', 'The title', tuple(range(models)), (HARD, KD), teachers, parts=10)
+
+
+def fake_runs(folder, models=6, std=1.0, seed=0, epochs=(1, 2), teachers=0):
+    """Finished runs, and their predictions of the last epoch."""
+    rng, runs = np.random.default_rng(seed), []
+    means = rng.standard_normal((30, 3))
+    for part in range(models):
+        work_dir = folder / f'seed{part}'
+        for epoch in epochs:
+            log_p = log_softmax(means + std * rng.standard_normal((30, 3)), axis=-1)
+            write_array(work_dir / FOLDER / f'epoch_{epoch}.npy', log_p)
+        write_array(work_dir / FOLDER / 'labels.npy', LABELS)
+        result = Result(part, 80.0 + part, 90.0, 1.0, 'a machine', [])
+        (work_dir / 'result.json').write_text(json.dumps(asdict(result)))
+        needs = (Run(Path('t.py'), part % teachers, folder / f'teacher{part % teachers}'), ) if teachers else ()
+        runs.append(Run(Path('c.py'), part, work_dir, needs=needs))
+    return runs, [np.load(run.work_dir / FOLDER / f'epoch_{max(epochs)}.npy') for run in runs if epochs]
+
+
+def test_a_finding_is_the_decomposition_of_what_the_runs_left(tmp_path):
+    runs, last = fake_runs(tmp_path)
+    (finding, ), left_out = measure_cells(plan(), {HARD: runs})
+    assert left_out == []
+    assert finding.last == decompose(last, LABELS).totals()
+    assert (list(finding.epochs), finding.models, finding.samples) == ([1, 2], 6, 30)
+    assert (finding.accuracy.mean, finding.accuracy.std) == (82.5, pytest.approx(np.std(range(6), ddof=1)))
+    for kind in (finding.over_samples, finding.over_models):
+        assert all(low < finding.last[quantity] < high for quantity, (low, high) in kind.items())
+    assert (finding.difference, finding.irreducible, finding.teachers) == (None, None, None)
+    assert measure_cells(plan(4), {HARD: runs[:4]})[0][0].over_models is None  # too few models
+
+
+def test_the_difference_from_the_first_method_is_paired(tmp_path):
+    hard, _ = fake_runs(tmp_path / 'a', std=1.5)
+    kd, _ = fake_runs(tmp_path / 'b', std=.5)
+    first, second = measure_cells(plan(), {HARD: hard, KD: kd})[0]
+    assert second.difference['variance'] == second.last['variance'] - first.last['variance'] < 0
+    low, high = second.difference['over_samples']['variance']
+    assert low < second.difference['variance'] < high < 0
+    same = measure_cells(plan(), {HARD: hard, KD: hard})[0][1]
+    assert same.difference['over_models'] == dict.fromkeys(('error', 'bias', 'variance'), (0, 0))
+
+
+def test_shared_teachers_are_counted_and_noted(tmp_path):
+    for teachers, note in ((1, 'have one teacher'), (2, 'have 2 teachers'), (6, None)):
+        runs, last = fake_runs(tmp_path / str(teachers), teachers=teachers)
+        (finding, ), _ = measure_cells(plan(teachers=teachers), {HARD: runs})
+        assert finding.last == pytest.approx(decompose(last, LABELS).totals())
+        assert finding.teachers == teachers
+        assert finding.notes == () if note is None else note in finding.notes[0]
+
+
+def test_known_posteriors_replace_the_labels(tmp_path):
+    runs, last = fake_runs(tmp_path)
+    posterior = softmax(np.random.default_rng(1).standard_normal((30, 3)), axis=-1)
+    for run in runs:
+        write_array(run.work_dir / FOLDER / 'posteriors.npy', posterior)
+    (finding, ), _ = measure_cells(plan(), {HARD: runs})
+    assert finding.last == decompose(last, posterior).totals()
+    assert finding.irreducible == entropy(posterior).mean()
+
+
+def test_a_cell_with_missing_runs_is_left_out_with_a_message(tmp_path):
+    hard, _ = fake_runs(tmp_path / 'a')
+    kd, _ = fake_runs(tmp_path / 'b')
+    (kd[3].work_dir / 'result.json').unlink()
+    findings, left_out = measure_cells(plan(), {HARD: hard, KD: kd})
+    assert [str(finding) for finding in findings] == ['students: hard labels']
+    assert left_out == ['KD: τ = 4: left out, 5 of 6 runs are finished.']
+    assert measure_cells(plan(), {HARD: kd, KD: hard})[0][0].difference is None
+
+
+@pytest.mark.parametrize(('epoch', 'value'), [(1, np.nan), (2, -np.inf)])
+def test_a_cell_that_diverged_is_left_out_and_the_others_are_unchanged(tmp_path, epoch, value):
+    hard, _ = fake_runs(tmp_path / 'a')
+    kd, _ = fake_runs(tmp_path / 'b', seed=1)
+    other, _ = fake_runs(tmp_path / 'c', seed=2)
+    for part, samples in ((3, 1), (5, 30)):
+        path = kd[part].work_dir / FOLDER / f'epoch_{epoch}.npy'
+        log_p = np.load(path)
+        log_p[:samples, 1] = value
+        write_array(path, log_p)
+    wsld = Cell('WSLD', 'τ = 4', Path('w.py'))
+    findings, (told, ) = measure_cells(plan(), {HARD: hard, KD: kd, wsld: other})
+    assert findings == measure_cells(plan(), {HARD: hard, wsld: other})[0]
+    assert told.startswith('KD: τ = 4: left out, ')
+    assert f'{kd[3].work_dir}, 1 of 30 samples in epoch {epoch}; {kd[5].work_dir}, 30 of 30 samples' in told
+    assert 'move the folder away' in told
+
+
+def test_a_cut_file_stops_the_report_with_its_path(tmp_path):
+    runs, _ = fake_runs(tmp_path)
+    path = runs[2].work_dir / FOLDER / 'epoch_2.npy'
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(RunError, match=r"seed2/log_probabilities/epoch_2\.npy .* Move the run's folder away"):
+        measure_cells(plan(), {HARD: runs})
+
+
+def test_runs_with_other_samples_posteriors_or_epochs_are_rejected(tmp_path):
+    hard, _ = fake_runs(tmp_path / 'a')
+    kd, _ = fake_runs(tmp_path / 'b')
+    (kd[1].work_dir / FOLDER / 'epoch_1.npy').unlink()
+    with pytest.raises(RunError, match=r'seed1 has predictions of the epochs \[2\]'):
+        measure_cells(plan(), {HARD: hard, KD: kd})
+    write_array(kd[2].work_dir / FOLDER / 'labels.npy', (LABELS + 1) % 3)
+    with pytest.raises(RunError, match=r'b/seed2 and .*a/seed0 were validated on different samples'):
+        measure_cells(plan(), {HARD: hard, KD: kd})
+    # also when the first cell of the plan is left out
+    (hard[0].work_dir / 'result.json').unlink()
+    other, _ = fake_runs(tmp_path / 'c')
+    with pytest.raises(RunError, match=r'b/seed2 and .*c/seed0 were validated on different samples'):
+        measure_cells(plan(), {HARD: hard, Cell('WSLD', 'τ = 4', Path('w.py')): other, KD: kd})
+
+    posterior = softmax(np.random.default_rng(1).standard_normal((30, 3)), axis=-1)
+    for run in other[:-1]:
+        write_array(run.work_dir / FOLDER / 'posteriors.npy', posterior)
+    for _ in range(2):  # the last run has no posteriors, then others
+        with pytest.raises(RunError, match=r'c/seed5 and .*c/seed0 were validated on different samples'):
+            measure_cells(plan(), {KD: other})
+        write_array(other[-1].work_dir / FOLDER / 'posteriors.npy', posterior[::-1])
+
+
+def test_more_epochs_take_no_more_memory(tmp_path):
+    peaks = []
+    for epochs in (2, 12):
+        runs, _ = fake_runs(tmp_path / str(epochs), models=4, epochs=())
+        rng = np.random.default_rng(0)
+        for run in runs:
+            write_array(run.work_dir / FOLDER / 'labels.npy', np.arange(2000) % 50)
+            for epoch in range(epochs):
+                log_p = log_softmax(rng.standard_normal((2000, 50), np.float32), axis=-1)
+                write_array(run.work_dir / FOLDER / f'epoch_{epoch + 1}.npy', log_p)
+        tracemalloc.start()
+        measure_cells(plan(4), {HARD: runs})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_each_cell_has_a_line_and_another_for_its_difference_from_the_first():
+    text = '\n'.join(paragraphs(plan(), [ALONE, TAUGHT, replace(TAUGHT, method='τ = 8')]))
+    assert ('| students | hard labels | 1.000 [0.900, 1.100] | 0.600 [0.500, 0.700] | 0.400 [0.300, 0.500] | '
+            '88.00 ± 2.12 |') in text
+    assert '| difference from | students: hard labels |' in text
+    assert '-0.300 [0.300, 0.500] [0.300, 0.500]' in text
+    assert 'M = 5 models on disjoint parts, N = 597 test samples' in text
+    assert 'Variance times M/(M−1); bias is error less variance.' in text
+    assert 'KD: τ = 4; KD: τ = 8: A note.' in text
+    assert text.endswith('a machine')
+
+
+def test_the_report_names_only_what_there_is():
+    few = replace(TAUGHT, over_models=None, notes=(), difference={**TAUGHT.difference, 'over_models': None})
+    text = '\n'.join(paragraphs(plan(), [replace(ALONE, over_models=None), few]))
+    assert 'fewer than 5 models are not resampled' in text
+    assert '-0.300 [0.300, 0.500] |' in text
+    for absent in ('entropy', 'teacher', 'note'):
+        assert absent not in text
+    assert 'its entropy, 0.3916' in '\n'.join(paragraphs(plan(), [replace(ALONE, irreducible=.3916)]))
+
+
+def test_markdown_json_and_picture_are_written(tmp_path, capsys):
+    write_findings(plan(), tmp_path, [ALONE, TAUGHT], ['WSLD: left out, 3 of 5 runs are finished.'])
+    text = (tmp_path / 'p_bias_variance.md').read_text()
+    assert text.startswith('The title\n\n| ')
+    assert text.endswith('left out, 3 of 5 runs are finished.\n')
+    assert text.strip() in capsys.readouterr().out
+    found = json.loads((tmp_path / 'p_bias_variance.json').read_text())
+    assert found['findings'][1]['epochs']['40'] == TOTALS
+    assert found['findings'][0]['over_models']['bias'] == [.5, .7]
+    assert (tmp_path / 'p_bias_variance.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_without_a_finished_cell_an_earlier_report_stays(tmp_path):
+    path = tmp_path / 'plan.py'
+    path.write_text(f"parts = 2\nrows = [dict(name='r', cells=[dict(method='hard labels', config='{CONFIG}')])]\n")
+    before = {tmp_path / f'plan_bias_variance{suffix}': f'good {suffix}' for suffix in ('.md', '.json', '.png')}
+    for report, text in before.items():
+        report.write_text(text)
+    with pytest.raises(RunError, match=r'(?s)No cell can be reported.*r: hard labels: left out, 0 of 2 runs'):
+        study(load_plan(path), tmp_path, jobs=1, train=False)
+    assert {report: report.read_text() for report in before} == before
+
+
+def test_a_plan_without_parts_is_rejected(tmp_path):
+    with pytest.raises(ConfigError, match=r'p has no parts.*tools/reproduce\.py'):
+        study(replace(plan(), parts=None), tmp_path, jobs=1)

@@ -1,1 +1,0 @@
-"""Series of training runs, and the tables and pictures made of them."""

@@ -1,0 +1,259 @@
+"""Bias and variance of the methods of a plan whose students are trained on disjoint parts of the training set."""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsld_plugin.analysis.bias_variance import (
+    MIN_MODELS,
+    QUANTITIES,
+    Draws,
+    decompose,
+    entropy,
+    interval,
+    resample_models,
+    resample_samples,
+)
+from wsld_plugin.errors import ConfigError, RunError
+from wsld_plugin.files import write_atomically
+from wsld_plugin.hooks.predictions import epoch_files, read_log_probabilities, read_target
+
+from .plan import Cell, Plan
+from .runs import Result, Run, check_none_failed, finished, train_missing
+from .table import Score, aligned_table
+
+Intervals = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Error, bias and variance of a cell, in nats.
+
+    Args:
+        row, method, tau: of the cell.
+        models, samples: M, and N of the test set.
+        accuracy: top-1 in percent of the last epoch, over the models.
+        epochs: totals as `Decomposition.totals` by epoch.
+        over_samples: 95 % bootstrap intervals of the last epoch over the test samples.
+        over_models: the same over the models, given their teachers; None below `MIN_MODELS` models.
+        difference: last epoch less that of the plan's first cell: totals, with paired intervals of both kinds.
+        irreducible: entropy of the true posterior, if known; error and bias do not contain it.
+        notes: a sentence each.
+        machines: hardware and versions of the runs.
+        teachers: number of teachers that the plan trains for the models; None without any.
+    """
+
+    row: str
+    method: str
+    tau: float | None
+    models: int
+    samples: int
+    accuracy: Score
+    epochs: dict[int, dict[str, float]]
+    over_samples: Intervals
+    over_models: Intervals | None
+    difference: dict[str, Any] | None = None
+    irreducible: float | None = None
+    notes: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
+    teachers: int | None = None
+
+    @property
+    def last(self) -> dict[str, float]:
+        """Totals of the last epoch."""
+        return self.epochs[max(self.epochs)]
+
+    def __str__(self) -> str:
+        return f'{self.row}: {self.method}'
+
+
+def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> list[Finding]:
+    """Train the missing runs of a plan with parts, measure bias and variance, and write the report.
+
+    The report covers the cells whose runs are all finished, also when other runs failed; without any such cell an
+    earlier report is kept. The cells are compared with the first one. ``train=False`` only reports.
+
+    Raises:
+        ConfigError: before anything is trained, for an invalid plan or config.
+        RunError: at the end, if runs failed or no cell can be reported.
+    """
+    if plan.parts is None:
+        raise ConfigError(f'{plan.name} has no parts, which bias and variance need. Add parts to the plan '
+                          'in place of seeds, or train it with tools/reproduce.py.')
+    runs = plan.runs(work_dir, check_files=train)
+    errors = train_missing(plan.title, runs.values(), work_dir, jobs) if train else []
+    findings, left_out = measure_cells(plan, runs)
+    if findings:
+        write_findings(plan, work_dir, findings, left_out)
+    check_none_failed(errors)
+    if not findings:
+        hint = '' if train else (' Runs with other options are in other folders: give the options that they had, or '
+                                 'train without --report-only.')
+        raise RunError('\n'.join([f'No cell can be reported from {work_dir}; nothing is written.{hint}', *left_out]))
+    return findings
+
+
+def measure_cells(plan: Plan, runs: Mapping[Cell, Sequence[Run]]) -> tuple[list[Finding], list[str]]:
+    """A finding for each cell whose runs are all finished, and a sentence for each cell that is left out.
+
+    Cells with missing runs, or with predictions that are infinite or NaN, are left out. Predictions are read one
+    epoch at a time, as memory maps.
+
+    Raises:
+        RunError: runs that were validated on different samples or in different epochs; an unreadable file.
+    """
+    findings: list[Finding] = []
+    left_out: list[str] = []
+    first: tuple[Mapping[str, Any] | None, ...] = ()
+    checked: Run | None = None
+    for cell, of_cell in runs.items():
+        results = [result for result in map(finished, of_cell) if result]
+        if len(results) < len(of_cell):
+            left_out.append(f'{cell}: left out, {len(results)} of {len(of_cell)} runs are finished.')
+            continue
+        diverged = list(filter(None, map(_diverged, of_cell)))
+        if diverged:
+            left_out.append(f'{cell}: left out, log-probabilities are infinite or NaN: {"; ".join(diverged)}. To '
+                            'train it again, move the folder away; with the same settings it may diverge again.')
+            continue
+        checked = checked or of_cell[0]
+        _check_samples(checked, of_cell)
+        finding, *draws = _measure(cell, of_cell, results)
+        if cell == plan.cells[0]:
+            first = (finding.last, *draws)
+        elif first:
+            last, over_samples, over_models = map(_minus, (finding.last, *draws), first)
+            finding = replace(finding, difference=dict(
+                last or {}, over_samples=_intervals(over_samples), over_models=_intervals(over_models)))
+        findings.append(finding)
+    return findings, left_out
+
+
+def _diverged(run: Run) -> str:
+    for epoch, path in epoch_files(run.work_dir).items():
+        log_p = read_log_probabilities(path)
+        finite = int(np.isfinite(log_p).all(axis=-1).sum())
+        if finite < len(log_p):
+            return f'{run.work_dir}, {len(log_p) - finite} of {len(log_p)} samples in epoch {epoch}'
+    return ''
+
+
+def _check_samples(first: Run, runs: Sequence[Run]) -> None:
+    labels, posteriors = read_target(first.work_dir)
+    for run in runs:
+        own_labels, own = read_target(run.work_dir)
+        alike = np.array_equal(own, posteriors) if own is not None and posteriors is not None else own is posteriors
+        if not (alike and np.array_equal(own_labels, labels)):
+            raise RunError(f'{run.work_dir} and {first.work_dir} were validated on different samples.')
+
+
+def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result]) -> tuple[Finding, Draws, Draws | None]:
+    files = [epoch_files(run.work_dir) for run in runs]
+    for run, of_run in zip(runs, files, strict=True):
+        if of_run.keys() != files[0].keys():
+            raise RunError(f'{run.work_dir} has predictions of the epochs {list(of_run)}, {runs[0].work_dir} of '
+                           f'{list(files[0])}.')
+    labels, posteriors = read_target(runs[0].work_dir)
+    target = labels if posteriors is None else posteriors
+    teachers = [run.needs for run in runs] if any(run.needs for run in runs) else None
+    epochs = {}
+    for epoch in files[0]:
+        log_p = [read_log_probabilities(of_run[epoch]) for of_run in files]
+        found = decompose(log_p, target, teachers)
+        epochs[epoch] = found.totals()
+    over_samples = resample_samples(found)
+    over_models = resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
+    return Finding(
+        cell.row, cell.method, cell.tau, len(runs), len(labels),
+        Score.of([result.last_accuracy for result in results]), epochs, _intervals(over_samples) or {},
+        _intervals(over_models), None,
+        None if posteriors is None else float(entropy(posteriors).mean()), found.notes,
+        tuple(sorted({result.machine for result in results})),
+        None if teachers is None else len(set(teachers))), over_samples, over_models
+
+
+def _intervals(draws: Mapping[str, Any] | None) -> Intervals | None:
+    return {quantity: interval(draws[quantity]) for quantity in QUANTITIES} if draws else None
+
+
+def _minus(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {quantity: one[quantity] - other[quantity] for quantity in QUANTITIES} if one and other else None
+
+
+def write_findings(plan: Plan, work_dir: Path, findings: Sequence[Finding], left_out: Sequence[str]) -> None:
+    """Write ``<work_dir>/<plan>_bias_variance.md``, ``.json`` and ``.png``, and print the tables."""
+    from wsld_plugin.analysis.plots import plot_bias_variance  # matplotlib is not needed to train
+
+    text = '\n\n'.join([plan.title, *paragraphs(plan, findings), *(['\n'.join(left_out)] if left_out else [])])
+    base = work_dir / f'{plan.name}_bias_variance'
+    write_atomically(base.with_suffix('.md'), (text + '\n').encode())
+    content = dict(plan=plan.name, title=plan.title, models=len(plan.seeds), parts=plan.parts, size=plan.size,
+                   teachers=plan.teachers, options=dict(plan.options), left_out=list(left_out),
+                   findings=[asdict(finding) for finding in findings])
+    write_atomically(base.with_suffix('.json'), (json.dumps(content, indent=1) + '\n').encode())
+    rows = _series(findings)
+    if rows:
+        plot_bias_variance(base.with_suffix('.png'), rows, f'{plan.title}, {len(plan.seeds)} models')
+    print(f'\n{text}\n\nWritten: {base}.md, .json' + (', .png' if rows else ''))
+
+
+def paragraphs(plan: Plan, findings: Sequence[Finding]) -> list[str]:
+    """The report: a table of error, bias and variance, one of the differences from the first cell, and notes."""
+    one = findings[0]
+    cells = [['', 'method', *QUANTITIES, 'top-1, %']]
+    cells += [[*_row(finding, finding.last, finding.over_samples), str(finding.accuracy)] for finding in findings]
+    parts = [aligned_table(cells), (
+        f'Nats per test sample, last epoch, M = {one.models} models on disjoint parts, N = {one.samples} test '
+        'samples. In brackets: 95 % bootstrap over the test samples. Variance times M/(M−1); bias is error less '
+        'variance. Top-1: mean ± standard deviation over the models.'
+        + ('' if one.irreducible is None else ' Error and bias are against the true posterior; the cross entropy '
+           f'with labels is higher by its entropy, {one.irreducible:.4f}.'))]
+    cells = [['difference from', str(plan.cells[0]), *QUANTITIES]]
+    cells += [_row(finding, found, found['over_samples'], found['over_models'])
+              for finding in findings if (found := finding.difference)]
+    if len(cells) > 1:
+        over = 'over the models' if one.over_models else f'fewer than {MIN_MODELS} models are not resampled'
+        parts += [aligned_table(cells), f'In brackets: 95 % bootstrap, paired, over the test samples; {over}.']
+    notes: dict[str, list[str]] = {}
+    for finding in findings:
+        for note in finding.notes:
+            notes.setdefault(note, []).append(str(finding))
+    if notes:
+        parts.append('\n'.join(f'{"; ".join(names)}: {note}' for note, names in notes.items()))
+    return [*parts, '\n'.join(sorted({machine for finding in findings for machine in finding.machines}))]
+
+
+def _row(finding: Finding, values: Mapping[str, float], *kinds: Intervals | None) -> list[str]:
+    return [finding.row, finding.method, *(
+        f'{values[quantity]:.3f} ' + ' '.join('[{:.3f}, {:.3f}]'.format(*kind[quantity]) for kind in kinds if kind)
+        for quantity in QUANTITIES)]
+
+
+def _series(findings: Sequence[Finding]) -> dict[str, list]:
+    from wsld_plugin.analysis.plots import Series
+
+    def totals(members: Sequence[Finding]) -> dict[str, list[float]]:
+        return {quantity: [finding.last[quantity] for finding in members] for quantity in QUANTITIES}
+
+    against_tau: list[Series] = []
+    lines: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.tau is None:
+            against_tau.append(Series(finding.method, None, totals([finding])))
+        else:
+            lines.setdefault(finding.row, []).append(finding)
+    for row, members in lines.items():
+        kinds = [finding.over_models or finding.over_samples for finding in members]
+        against_tau.append(Series(row, [finding.tau or 0. for finding in members], totals(members),
+                                  {quantity: [kind[quantity] for kind in kinds] for quantity in QUANTITIES}))
+    rows = {'τ': against_tau} if lines else {}
+    if any(len(finding.epochs) > 1 for finding in findings):
+        rows['epoch'] = [Series(str(finding), list(finding.epochs), {
+            quantity: [of_epoch[quantity] for of_epoch in finding.epochs.values()] for quantity in QUANTITIES})
+            for finding in findings]
+    return rows

@@ -1,0 +1,314 @@
+"""Training runs in processes of their own: started, resumed, never repeated, never mistaken for another."""
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import chain, zip_longest
+from pathlib import Path
+from shutil import get_terminal_size
+from statistics import median
+from typing import TextIO
+
+import torch
+
+from wsld_plugin.errors import RunError
+from wsld_plugin.files import write_atomically
+from wsld_plugin.hooks.checkpoint import newest_checkpoint
+
+_TRAIN = Path(__file__).parents[2] / 'tools/train.py'
+_PROGRESS_INTERVAL = 60.0  # seconds between two lines where the output is not a terminal
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of ``tools/train.py``.
+
+    Args:
+        config: path of the config.
+        seed: of the initial weights, the order of the data and its augmentation.
+        work_dir: its folder.
+        options: the values of ``--cfg-options`` besides the seed.
+        needs: the runs whose checkpoints it reads: its teachers'.
+        settings: fingerprint of all settings, its teachers' included; see :func:`train_run`.
+        epochs: number of epochs.
+        variant: readable options that distinguish runs of one config. Not compared.
+    """
+
+    config: Path
+    seed: int
+    work_dir: Path
+    options: tuple[str, ...] = ()
+    needs: tuple[Run, ...] = ()
+    settings: str = ''
+    epochs: int = 0
+    variant: str = field(default='', compare=False)
+
+    def __str__(self) -> str:
+        return self.config.stem + (f' ({self.variant})' if self.variant else '') + f', seed {self.seed}'
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a finished run.
+
+    Accuracies are top-1 on the validation set in percent. ``seconds`` is the sum of the logged iteration times over
+    all starts; ``machine`` is where the run ended.
+    """
+
+    seed: int
+    last_accuracy: float
+    best_accuracy: float
+    seconds: float
+    machine: str
+    curve: list[tuple[int, float]] = field(default_factory=list)
+
+
+Outcome = Result | Exception
+
+
+def finished(run: Run) -> Result | None:
+    """The result of a run, or None when the run is not finished.
+
+    Raises:
+        RunError: the folder holds a run with other settings.
+    """
+    path = run.work_dir / 'settings'
+    if path.is_file() and path.read_text() != run.settings:
+        raise RunError(f'{run}: {run.work_dir} was trained with other settings than the config has now. Move the '
+                       'folder away, undo the change, or give another --work-dir.')
+    path = run.work_dir / 'result.json'
+    return Result(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def train_run(run: Run, threads: int = 1) -> Result:
+    """Train in a new process, or read the result when the run is finished. An interrupted run is resumed.
+
+    A run that was interrupted before its first resumable checkpoint starts again; its other checkpoints are moved to
+    ``interrupted_<n>``. The output is written to ``train.log`` in the run's folder. The file ``settings`` keeps the
+    fingerprint of what was trained, so that a result is not used after the config has changed. ``threads`` are the
+    CPU threads of the process.
+
+    Raises:
+        RunError: the process failed or validated nothing; another process trains this run; the folder holds a run
+            with other settings.
+    """
+    with _locked(run) as lock:
+        result = finished(run)
+        if result:
+            return result
+        write_atomically(run.work_dir / 'settings', run.settings.encode())
+        _set_aside(run.work_dir)
+        code = _start(run, threads, lock)
+        curve = accuracy_curve(run.work_dir)
+        if code or not curve:
+            log = run.work_dir / 'train.log'
+            tail = '\n'.join('    ' + line for line in log.read_text(errors='replace').splitlines()[-8:])
+            raise RunError(f'{run} failed (exit status {code}); its log is {log}:\n{tail}')
+        accuracies = [accuracy for _, accuracy in curve]
+        result = Result(run.seed, accuracies[-1], max(accuracies), training_seconds(run.work_dir), machine(), curve)
+        write_atomically(run.work_dir / 'result.json', json.dumps(asdict(result)).encode())
+        return result
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[TextIO]:
+    run.work_dir.mkdir(parents=True, exist_ok=True)
+    with (run.work_dir / '.lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f'{run} is being trained by another process in {run.work_dir}.') from None
+        yield lock
+
+
+def _set_aside(work_dir: Path) -> None:
+    left = list(work_dir.glob('*.pth'))
+    if left and newest_checkpoint(work_dir) is None:
+        folder = work_dir / f'interrupted_{1 + len(list(work_dir.glob("interrupted_*")))}'
+        folder.mkdir()
+        for path in left:
+            path.rename(folder / path.name)
+
+
+_PROCESSES: set[subprocess.Popen] = set()
+
+
+def _start(run: Run, threads: int, lock: TextIO) -> int:
+    command = [sys.executable, str(_TRAIN), str(run.config), '--work-dir', str(run.work_dir), '--resume',
+               '--cfg-options', f'randomness.seed={run.seed}', *run.options]
+    with (run.work_dir / 'train.log').open('a') as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
+                                   env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+                                   pass_fds=[lock.fileno()])  # the child keeps the lock when this process is killed
+        _PROCESSES.add(process)
+        try:
+            return process.wait()
+        finally:
+            _PROCESSES.discard(process)
+
+
+def accuracy_curve(work_dir: Path) -> list[tuple[int, float]]:
+    """(epoch, top-1 accuracy in percent) of every validation, over all starts of a run."""
+    points = {int(record['step']): float(record['accuracy/top1']) for log in _logs(work_dir)
+              for record in _records(log) if 'accuracy/top1' in record}
+    return sorted(points.items())
+
+
+def training_seconds(work_dir: Path) -> float:
+    """The sum of the logged times of all iterations; of a repeated iteration only the last time.
+
+    Where iterations took more than three times the median, as after a suspension of the process, the median is used.
+    """
+    times = {int(record['step']): float(record['time']) for log in _logs(work_dir)
+             for record in _records(log) if 'iter' in record and 'time' in record}
+    if not times:
+        return 0.
+    usual = median(times.values())
+    steps = sorted(times)
+    return sum((step - before) * (times[step] if times[step] <= 3 * usual else usual)
+               for before, step in zip([0, *steps], steps, strict=False))
+
+
+def current_epoch(work_dir: Path) -> int:
+    """The epoch, 1-based, that a run logged last; 0 before the first log line."""
+    logs = _logs(work_dir)
+    records = _records(logs[-1]) if logs else []
+    return next((int(record['epoch']) for record in reversed(records) if 'epoch' in record), 0)
+
+
+def _logs(work_dir: Path) -> list[Path]:
+    return sorted(work_dir.glob('*/vis_data/scalars.json'))
+
+
+def _records(log: Path) -> list[dict]:
+    # the last line may be incomplete
+    return [json.loads(line) for line in log.read_text().splitlines() if line.endswith('}')]
+
+
+def machine() -> str:
+    """The hardware and the versions in a line."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name()
+    return f'{device}, Python {platform.python_version()}, torch {torch.__version__}'
+
+
+def _cpu_name() -> str:
+    info = Path('/proc/cpuinfo')
+    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines()
+             if line.startswith('model name')] if info.is_file() else []
+    return f'{len(names)} × {names[0]}' if names else platform.processor() or platform.machine()
+
+
+def train_missing(title: str, runs: Iterable[Sequence[Run]], work_dir: Path, jobs: int) -> list[str]:
+    """Train the runs that are not finished, and the runs that they need.
+
+    ``runs`` has a sequence for each cell. The first runs of all cells come first, then the second ones, so that a
+    whole table of few seeds is there early. Returns the messages of the runs that failed.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)  # fails here, before training
+    wanted = list(filter(None, dict.fromkeys(chain(*zip_longest(*runs)))))
+    missing = [run for run in wanted if not finished(run)]
+    if not missing:
+        return []
+    progress = _Progress(len(with_needs(missing)))
+    print(f'{title}\n{len(wanted) - len(missing)} of {len(wanted)} runs are finished; training the others and '
+          f'the runs that they need in {work_dir}, {jobs} at a time.', flush=True)
+    outcomes = train_all(missing, jobs, progress.ended, progress.waiting)
+    return [str(outcome) for outcome in outcomes.values() if isinstance(outcome, Exception)]
+
+
+def check_none_failed(errors: Sequence[str]) -> None:
+    """Raise :class:`RunError` with these messages, if there are any."""
+    if errors:
+        raise RunError(f'{len(errors)} runs failed:\n' + '\n'.join(errors))
+
+
+def train_all(runs: Iterable[Run], jobs: int, on_end: Callable[[Run, Outcome], None],
+              on_wait: Callable[[list[Run]], None]) -> dict[Run, Outcome]:
+    """Train runs and everything that they need, each once, ``jobs`` at a time.
+
+    A failed run does not stop the others; the runs that need it are not started. An exception such as Ctrl-C ends
+    the runs in progress; they resume in the next call.
+
+    Args:
+        runs: what is wanted.
+        jobs: processes at a time, ≥ 1; the CPU cores are divided among them.
+        on_end: called in this thread for every run that ended, with its result or error, which are also returned.
+        on_wait: called about once a second with the runs in progress.
+    """
+    waiting = with_needs(runs)
+    outcomes: dict[Run, Outcome] = {}
+    running: dict[Future[Result], Run] = {}
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        while waiting or running:
+            for run in list(waiting):  # needed runs come first, so a failure reaches all that depend on it
+                failed = next((need for need in run.needs if isinstance(outcomes.get(need), Exception)), None)
+                if failed:
+                    waiting.remove(run)
+                    outcomes[run] = RunError(f'{run} was not started: it needs {failed}, which failed.')
+                    on_end(run, outcomes[run])
+            ready = [run for run in waiting if all(need in outcomes for need in run.needs)]
+            for run in ready[:jobs - len(running)]:
+                waiting.remove(run)
+                running[pool.submit(train_run, run, threads)] = run
+            ended, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+            for future in ended:
+                run = running.pop(future)
+                error = future.exception()
+                outcomes[run] = error if isinstance(error, Exception) else future.result()
+                on_end(run, outcomes[run])
+            on_wait(list(running.values()))
+    finally:
+        for process in list(_PROCESSES):
+            process.terminate()
+        pool.shutdown()
+    return outcomes
+
+
+def with_needs(runs: Iterable[Run]) -> list[Run]:
+    """Each run once, after those that it needs."""
+    ordered: dict[Run, None] = {}
+    for run in runs:
+        ordered.update(dict.fromkeys(with_needs(run.needs)))
+        ordered[run] = None
+    return list(ordered)
+
+
+class _Progress:
+    """Prints a line for every run that ends, and one about those in progress, which a terminal rewrites."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = 0
+        self._start = self._last = time.monotonic()
+        self._terminal = sys.stdout.isatty()
+
+    def ended(self, run: Run, outcome: Outcome) -> None:
+        self.done += 1
+        result = f'{outcome.last_accuracy:.2f} %' if isinstance(outcome, Result) else f'FAILED\n{outcome}'
+        self._print(f'[{self.done:{len(str(self.total))}}/{self.total}] {self._seconds()}  {run}: {result}\n')
+
+    def waiting(self, running: list[Run]) -> None:
+        if not self._terminal and time.monotonic() - self._last < _PROGRESS_INTERVAL:
+            return
+        self._last = time.monotonic()
+        states = (f'{run}: epoch {current_epoch(run.work_dir)}/{run.epochs}' for run in running)
+        text = f'      {self._seconds()}  {"; ".join(states)}'
+        self._print(text[:get_terminal_size().columns - 1] if self._terminal else f'{text}\n')
+
+    def _seconds(self) -> str:
+        return f'{time.monotonic() - self._start:5.0f} s'
+
+    def _print(self, text: str) -> None:
+        sys.stdout.write(f'\r\x1b[K{text}' if self._terminal else text)
+        sys.stdout.flush()

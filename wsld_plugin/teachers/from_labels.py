@@ -9,6 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
+from torch.nn import functional
 
 from wsld_plugin.errors import ConfigError, check_choice, check_integer, check_number, did_you_mean
 from wsld_plugin.losses.checks import check_range, check_target
@@ -95,14 +96,17 @@ class VirtualTeacher(TeacherFromLabels):
         super().__init__(_OneHot(num_classes, float(correct_prob), logits == 'log_prob'), init_cfg)
 
     def soft_labels(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> Tensor:
-        """The target (N,) or (N, C)."""
+        """The target (N,) or (N, C); for float64 images (N, C) in float64."""
         name = 'gt_score' if data_samples and 'gt_score' in data_samples[0] else 'gt_label'
         if not data_samples or not all(name in sample for sample in data_samples):
             given = f'data samples without {name}' if data_samples else 'no data samples'
             raise ValueError(f'VirtualTeacher: {given}, expected labelled images.')
         targets = [sample.get(name) for sample in data_samples]
-        return check_target(torch.stack(targets) if name == 'gt_score' else torch.cat(targets), len(inputs),
-                            self.head.num_classes)
+        target = check_target(torch.stack(targets) if name == 'gt_score' else torch.cat(targets), len(inputs),
+                              self.head.num_classes)
+        if inputs.dtype != torch.float64:
+            return target
+        return (target if target.is_floating_point() else functional.one_hot(target, self.head.num_classes)).double()
 
 
 @MODELS.register_module()

@@ -21,7 +21,7 @@ def test_the_parts_of_an_iteration_are_positive_and_none_is_longer_than_it(repor
 
 
 def test_the_parts_add_up_to_the_run():
-    for iteration, loading, step in short_run(PLAIN, 4):
+    for iteration, loading, step in short_run(PLAIN, 4)[1:]:  # the first batch is loaded before the clock starts
         assert iteration > loading + step
 
 

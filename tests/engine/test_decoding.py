@@ -12,10 +12,9 @@ from mmpretrain.datasets import PackInputs, RandomResizedCrop
 
 from wsld_plugin.config.check import check_config
 from wsld_plugin.config.load import load_config
-from wsld_plugin.datasets.randomness import seeded
+from wsld_plugin.datasets.keyed import key_training_set, seeded
 from wsld_plugin.datasets.transforms import partial_decode
 from wsld_plugin.engine.decoding import use_scaled_decoding
-from wsld_plugin.engine.keyed import key_training_set
 
 RESNET18 = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
 LOAD, CROP = dict(type='LoadImageFromFile'), dict(type='RandomResizedCrop', scale=224)

@@ -12,8 +12,8 @@ from processes import tool
 
 from wsld_plugin.config.check import check_config
 from wsld_plugin.datasets import SampleKey
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.datasets.packing import Source, pack
-from wsld_plugin.engine.keyed import key_training_set
 from wsld_plugin.engine.resident import use_resident_data
 from wsld_plugin.engine.training import train, training_config
 from wsld_plugin.errors import ConfigError

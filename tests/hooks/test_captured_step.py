@@ -4,9 +4,9 @@ from factories import digits_distillation, run_cfg
 from mmengine.config import Config
 
 from wsld_plugin.config.check import check_config
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.engine.graph import CapturedStep
 from wsld_plugin.engine.graph_settings import use_captured_step
-from wsld_plugin.engine.keyed import key_training_set
 from wsld_plugin.engine.resident import use_resident_data
 from wsld_plugin.engine.training import train
 from wsld_plugin.errors import ConfigError

@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 from processes import tool
 
 from wsld_plugin.analysis.regularization import describe, sample_measures, summarize
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.engine.graph import CapturedStep
-from wsld_plugin.engine.keyed import key_training_set
 from wsld_plugin.engine.resident import use_resident_data
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.errors import ConfigError

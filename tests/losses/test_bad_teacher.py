@@ -10,9 +10,9 @@ from mmpretrain.models.utils.batch_augments import CutMix, Mixup
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wsld_plugin.datasets import Digits
-from wsld_plugin.datasets.randomness import seeded
+from wsld_plugin.datasets.keyed import seeded
 from wsld_plugin.datasets.weak import Companions
-from wsld_plugin.datasets.weak.draws import companions as fixed_companions
+from wsld_plugin.datasets.weak import companion_sets as fixed_companions
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.losses.bad_teacher import BadTeacherLoss, bad_teacher, draw_companions, read_companions
 

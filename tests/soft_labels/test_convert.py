@@ -3,7 +3,7 @@ from caches import cached_cfg, live_cfg
 from factories import digits_classifier
 from mmengine.config import Config
 
-from wsld_plugin.engine.keyed import key_training_set
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.soft_labels.convert import use_cached_labels
 from wsld_plugin.soft_labels.settings import needed_by

@@ -12,7 +12,7 @@ import torch
 from mmengine.dataset import Compose
 
 from wsld_plugin.config.load import load_config
-from wsld_plugin.datasets.randomness import seeded
+from wsld_plugin.datasets.keyed import seeded
 from wsld_plugin.errors import check_choice
 
 from .data_gate import check_pipelines

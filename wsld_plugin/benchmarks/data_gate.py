@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmengine.dataset import Compose
 
-from wsld_plugin.datasets.randomness import seeded
+from wsld_plugin.datasets.keyed import seeded
 
 from .data_samples import AS_IT_IS, EXACT
 from .gate import RefusedVariant

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from mmengine.dataset import Compose
 
-from wsld_plugin.datasets.randomness import seeded
+from wsld_plugin.datasets.keyed import seeded
 from wsld_plugin.datasets.transforms import LoadRandomResizedCrop, partial_decode
 from wsld_plugin.datasets.transforms.jpeg_header import read_header
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from wsld_plugin.datasets.pack_format import Pack
+from wsld_plugin.datasets.packed import Pack
 from wsld_plugin.errors import ConfigError, did_you_mean
 from wsld_plugin.models.build import resolve_model_cfg
 

@@ -8,7 +8,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from wsld_plugin.datasets.resident_batch import ResidentBatch
+from wsld_plugin.datasets.resident import ResidentBatch
 from wsld_plugin.errors import ConfigError, RunError
 
 from .graph_settings import check_capturable, rates_as_tensors

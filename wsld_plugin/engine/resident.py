@@ -6,10 +6,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from wsld_plugin.datasets.keyed import key_training_set
+from wsld_plugin.datasets.resident import DRAWS_NOTHING, check_supported, without_scope
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.preprocessors.resident_read import DRAWS_NOTHING, check_supported, without_scope
-
-from .keyed import key_training_set
 
 _WRAPPERS = ('wsld_plugin.KeyedDataset', 'wsld_plugin.ResidentDataset')
 # what only workers, and copies from them, make use of

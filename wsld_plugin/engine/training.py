@@ -13,11 +13,12 @@ from wsld_plugin.compat.safe_checkpoints import safe_load
 from wsld_plugin.config.check import check_config
 from wsld_plugin.config.data import check_data, check_teacher
 from wsld_plugin.config.load import load_config
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.soft_labels.settings import cached_teacher, check_cached
 
 from .accelerate import accelerate
 from .flexible import settle_flexible
-from .keyed import key_training_set
 from .launch import launched
 from .resume import newest_checkpoint, refuse_to_overwrite, weights_of
 from .workers import end_workers, settle_workers
@@ -56,7 +57,9 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     _set_resume(cfg, resume)
     settle_workers(cfg)
-    key_training_set(cfg)
+    check_cached(cfg)
+    cached = cached_teacher(cfg)
+    key_training_set(cfg, views=cached.get('views', 1) if cached else None)
     accelerate(cfg)
     settle_flexible(cfg)
     check_config(cfg)

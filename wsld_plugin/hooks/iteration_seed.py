@@ -7,7 +7,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from wsld_plugin.datasets.randomness import seed_everything
+from wsld_plugin.datasets.keyed import seed_everything
 from wsld_plugin.registry import HOOKS
 
 

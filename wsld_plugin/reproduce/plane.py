@@ -9,8 +9,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from wsld_plugin.analysis.plane_plot import PlanePoint, plot_plane
 from wsld_plugin.config.load import load_config
-from wsld_plugin.datasets.weak.draws import measure
-from wsld_plugin.datasets.weak.wrapper import WeakLabels
+from wsld_plugin.datasets.weak import WeakLabels, measure
 from wsld_plugin.errors import ConfigError, RunError
 from wsld_plugin.files import check_picture
 from wsld_plugin.losses.checks import HIDDEN

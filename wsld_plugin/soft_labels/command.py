@@ -11,13 +11,13 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from wsld_plugin.config.check import check_config
 from wsld_plugin.config.data import check_data, check_teacher
 from wsld_plugin.config.load import load_config
-from wsld_plugin.engine.keyed import key_training_set
+from wsld_plugin.datasets.keyed import key_training_set
 
 from .convert import use_cached_labels
 from .prepare import prepare
 from .reader import SoftLabels
 from .replay import check_bytes
-from .settings import cache_folder, preprocessor_config
+from .settings import cache_folder, check_cached, preprocessor_config
 
 
 def caching_config(config: str, *, views: int | None = None, top_k: int | None = None, out: str | None = None,
@@ -38,7 +38,8 @@ def caching_config(config: str, *, views: int | None = None, top_k: int | None =
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
     use_cached_labels(cfg, views=views, top_k=top_k)
     cfg.model.teacher.cache = str(out or cache_folder(cfg, cfg.work_dir))
-    key_training_set(cfg)
+    check_cached(cfg)
+    key_training_set(cfg, views=cfg.model.teacher.get('views', 1))
     check_config(cfg)
     return cfg
 

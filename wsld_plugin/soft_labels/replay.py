@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from wsld_plugin.datasets.keyed import SampleKey
-from wsld_plugin.datasets.pack_format import file_hash
+from wsld_plugin.datasets.packed import file_hash
 from wsld_plugin.errors import ConfigError
 
 from .header import RECORDS

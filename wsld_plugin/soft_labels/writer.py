@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from wsld_plugin.datasets.pack_format import file_hash
+from wsld_plugin.datasets.packed import file_hash
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import write_atomically
 

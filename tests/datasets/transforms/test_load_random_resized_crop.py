@@ -9,7 +9,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.registry import TRANSFORMS
 from mmpretrain.datasets import RandomResizedCrop
 
-from wsld_plugin.datasets.randomness import seeded
+from wsld_plugin.datasets.keyed import seeded
 from wsld_plugin.datasets.transforms import partial_decode
 from wsld_plugin.datasets.transforms.load_random_resized_crop import LoadRandomResizedCrop, scaled_box
 

@@ -62,7 +62,7 @@ def check_not_hidden(labels: Tensor) -> None:
         raise ValueError(f'{hidden} of {len(labels)} labels are hidden or missing ({int(labels.min())}): whether a '
                          'soft label is right cannot be told, and nothing is measured. Take labelled images: another '
                          'split, or FewLabels with rest=False. How good the candidate sets of PartialLabels are is '
-                         'told without a teacher, by wsld_plugin.datasets.weak.draws.measure.')
+                         'told without a teacher, by wsld_plugin.datasets.weak.measure.')
 
 
 def _told(dataset: KeyedDataset, keys: Sequence[SampleKey], loaded: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from factories import digits_classifier, digits_distillation, distiller, run_cfg
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
-from wsld_plugin.engine.keyed import key_training_set
-from wsld_plugin.soft_labels.config import preprocessor_config
+from wsld_plugin.datasets.keyed import key_training_set
+from wsld_plugin.soft_labels.config import check_cached, preprocessor_config
 from wsld_plugin.soft_labels.prepare import prepare
 from wsld_plugin.soft_labels.store import Header, SoftLabels, encode, writing
 
@@ -92,7 +92,8 @@ def cached_cfg(tmp_path: Path, loss: dict | None = None, pipeline: list | None =
         model.distiller.teacher_recorders.teacher_ce = dict(type='mmrazor.ModuleOutputs', source='teacher_ce')
         model.distiller.loss_forward_mappings.loss_soft.teacher_ce = dict(recorder='teacher_ce', from_student=False)
     cfg.work_dir = str(tmp_path / 'cached')
-    key_training_set(cfg)
+    check_cached(cfg)
+    key_training_set(cfg, views=model.teacher.get('views', 1))
     return cfg
 
 

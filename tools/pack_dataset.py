@@ -11,23 +11,23 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     for name, title in (('cifar10', 'CIFAR-10'), ('cifar100', 'CIFAR-100')):
-        command = commands.add_parser(name, help=f'{title}, train and test, downloaded where it is not there')
+        command = commands.add_parser(name, help=f'{title}, train and test, downloaded if missing')
         command.add_argument('out', type=Path, metavar='OUT', help='the packed folder, such as data/' + name)
         command.add_argument('--download-root', type=Path, metavar='DIR',
-                             help='folder of the official archive, or where it shall be [beside OUT]')
-    command = commands.add_parser('folder', help='images in class folders, in train, val and test or alone')
+                             help='folder of the official archive; it is downloaded there if missing [beside OUT]')
+    command = commands.add_parser('folder', help='class folders of images, in train, val and test or directly in SRC')
     command.add_argument('source', type=Path, metavar='SRC')
     command.add_argument('out', type=Path, metavar='OUT')
     command.add_argument('--size', type=_size, required=True, metavar='N',
                          help='scale the short side to N pixels and cut out the centre, N × N')
-    command.add_argument('--split', help='take SRC as one split of this name [train]')
+    command.add_argument('--split', help='SRC is one split with this name [train]')
     command = commands.add_parser('dataset', help='the data sets of a config')
     command.add_argument('config', metavar='CONFIG')
     command.add_argument('out', type=Path, metavar='OUT')
     command.add_argument('--splits', nargs='+', default=['train', 'val'], metavar='SPLIT',
-                         help='of train, val, test [train val]')
-    command.add_argument('--size', type=_size, metavar='N', help='as for folder [the images have one size]')
-    command = commands.add_parser('adopt', help='images.npy and labels.npy that are there; nothing is copied')
+                         help='one or more of train, val, test [train val]')
+    command.add_argument('--size', type=_size, metavar='N', help='as for folder; not needed for images of one size')
+    command = commands.add_parser('adopt', help='existing images.npy and labels.npy; nothing is copied')
     command.add_argument('folder', type=Path, metavar='FOLDER', help='of one split, such as data/mine/train')
     command.add_argument('--classes', type=Path, required=True, metavar='FILE.json', help='list of the class names')
     command = commands.add_parser('verify', help='compute the SHA-256 of packed folders again')
@@ -40,22 +40,23 @@ def main(argv=None):
     args = parse_args(argv)
     from wsld_plugin.engine.launch import stop_with_reason
     with stop_with_reason():
-        from wsld_plugin.datasets import pack_sources, pack_upkeep, packing
+        from wsld_plugin.config.load import load_config
+        from wsld_plugin.datasets import packing
         if args.command == 'verify':
-            _tell(args.folders, pack_upkeep.verify)
+            _print(args.folders, packing.verify)
             return
         if args.command == 'adopt':
-            pack_upkeep.adopt(args.folder, args.classes)
-            _tell([args.folder], pack_upkeep.opened)
+            packing.adopt(args.folder, args.classes)
+            _print([args.folder], packing.open_splits)
             return
         if args.command == 'folder':
-            sources = pack_sources.image_folder(args.source, args.size, args.split)
+            sources = packing.image_folder(args.source, args.size, args.split)
         elif args.command == 'dataset':
-            sources = pack_sources.config_datasets(args.config, args.splits, args.size)
+            sources = packing.config_datasets(load_config(args.config), args.splits, args.size)
         else:
-            sources = pack_sources.cifar(args.command, args.download_root or args.out.parent)
+            sources = packing.cifar(args.command, args.download_root or args.out.parent)
         packing.pack(args.out, sources)
-        _tell([args.out / split for split in sources], pack_upkeep.opened)
+        _print([args.out / split for split in sources], packing.open_splits)
 
 
 def _size(text):
@@ -64,7 +65,7 @@ def _size(text):
     return int(text)
 
 
-def _tell(folders, read):
+def _print(folders, read):
     for folder in folders:
         for split in read(folder):
             meta = split.meta

@@ -1,16 +1,36 @@
+import doctest
 import pickle
 import random
+from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from caches import cached_cfg, live_cfg
+from factories import digits_classifier, run_cfg
+from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, RepeatDataset
-from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS, DefaultScope
 from mmengine.runner import Runner
-from packs import AUGMENTED, digests, keyed_loader, make_pack
+from packs import AUGMENTED, digests, keyed_loader, make_pack, recorded
+from processes import tool
+from scipy.stats import chi2_contingency, chisquare
 
-from wsld_plugin.datasets import KeyedDataset, KeyedSampler, PackedDataset, SampleKey
+from wsld_plugin.datasets import KeyedDataset, KeyedSampler, PackedDataset, SampleKey, keyed
+from wsld_plugin.datasets.keyed import (
+    derive_seeds,
+    key_states,
+    key_training_set,
+    random_below,
+    random_bits,
+    seed_everything,
+    seeded,
+)
+from wsld_plugin.engine.training import train, training_config
+from wsld_plugin.errors import ConfigError
+
+RARE = 1e-3  # of the p-values, with fixed keys
 
 
 @pytest.fixture(scope='module')
@@ -23,45 +43,35 @@ def data(root):
     return KeyedDataset(PackedDataset(str(root), pipeline=AUGMENTED))
 
 
-def state():
-    return random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes()  # noqa: NPY002
-
-
-@pytest.mark.filterwarnings('ignore:This DataLoader will create 3 worker')  # on a machine of two cores
-@pytest.mark.parametrize('workers', [1, 3])
-def test_pixels_are_the_same_for_any_number_of_workers(root, workers):
+@pytest.mark.filterwarnings('ignore:This DataLoader will create 3 worker')  # on a machine with two cores
+def test_pixels_do_not_depend_on_workers_batch_size_or_earlier_draws(root):
     expected = digests(keyed_loader(root, epoch=2))
-    assert len(expected) == 24
-    assert digests(keyed_loader(root, epoch=2, workers=workers)) == expected
-
-
-def test_pixels_do_not_depend_on_the_batch_or_on_what_was_drawn_before(root):
-    expected = digests(keyed_loader(root))
+    assert len(set(expected.values())) == 24
+    assert digests(keyed_loader(root, epoch=2, workers=3)) == expected
     torch.rand(3)
-    assert digests(keyed_loader(root, batch=24)) == expected
+    assert digests(keyed_loader(root, epoch=2, batch=24)) == expected
 
 
 @pytest.mark.parametrize('other', [dict(epoch=1), dict(seed=1)])
 def test_another_epoch_or_seed_has_other_pixels(root, other):
-    here, there = digests(keyed_loader(root)), digests(keyed_loader(root, **other))
-    by_index = [{key[2]: digest for key, digest in each.items()} for each in (here, there)]
-    differ = [by_index[0][index] != by_index[1][index] for index in range(24)]
-    assert sum(differ) > 20
-    assert len(set(here.values())) == 24
+    here, there = ({key[2]: digest for key, digest in digests(keyed_loader(root, **each)).items()}
+                   for each in ({}, other))
+    assert sum(here[index] != there[index] for index in range(24)) > 20
 
 
-def test_the_random_state_of_the_process_is_untouched(root, data):
-    list(keyed_loader(root))  # torch draws a base seed for every loader
+def test_the_random_state_of_the_process_is_restored(data):
+    def state():
+        numpy = np.random.get_state()[1].tobytes()  # noqa: NPY002
+        return random.getstate(), numpy, torch.get_rng_state().numpy().tobytes()
     before = state()
     for index in range(24):
         data[SampleKey(0, 0, index)]
-    assert state() == before
     with pytest.raises(IndexError):
         data[SampleKey(0, 0, 24)]
     assert state() == before
 
 
-def test_the_key_goes_with_the_sample(root):
+def test_the_key_is_stored_in_the_sample(root):
     for batch in keyed_loader(root, epoch=3, seed=7, workers=1):
         for sample in batch['data_samples']:
             assert sample.sample_key == SampleKey(7, 3, sample.sample_idx, 0)
@@ -70,25 +80,19 @@ def test_the_key_goes_with_the_sample(root):
 
 def test_a_plain_index_is_refused(data):
     for index in (0, (0, 0, 1), np.int64(3)):
-        with pytest.raises(TypeError, match=r"expected a SampleKey.*type='wsld_plugin\.KeyedSampler'"):
+        with pytest.raises(TypeError, match=r"KeyedDataset\[.*expected a SampleKey.*'wsld_plugin\.KeyedSampler'"):
             data[index]
 
 
-def test_everything_but_the_samples_is_the_wrapped_data_sets(data):
+def test_attributes_are_those_of_the_wrapped_data_set(data):
     inner = data.dataset
     assert len(data) == len(inner) == 24
     assert data.metainfo == inner.metainfo
-    assert data.CLASSES == inner.CLASSES
     assert data.get_cat_ids(3) == inner.get_cat_ids(3)
     assert list(data.get_gt_labels()) == list(inner.get_gt_labels())
-    assert data.get_data_info(2)['gt_label'] == 2
-    data.full_init()
     with pytest.raises(AttributeError, match='no_such'):
         _ = data.no_such
     assert len(pickle.loads(pickle.dumps(data))) == 24
-
-
-def test_a_new_pipeline_reaches_the_wrapped_data_set(data):
     plain = PackedDataset(data.data_root, pipeline=AUGMENTED[-1:])
     data.pipeline = plain.pipeline
     assert (data[SampleKey(0, 0, 5)]['inputs'] == plain[5]['inputs']).all()
@@ -100,89 +104,67 @@ def test_any_data_set_can_be_wrapped_and_repeats_are_augmented_anew(data):
     assert (first == data[SampleKey(0, 0, 3)]['inputs']).all()
     assert (first != second).any()
     assert not hasattr(twice, 'pipeline')  # as for a RepeatDataset alone: mmpretrain's hooks look inside then
-    assert twice.dataset.dataset is data.dataset
     samples = KeyedDataset([(torch.zeros(1), 3)])
     assert samples[SampleKey(0, 0, 0)] == (torch.zeros(1), 3)
 
 
-def test_the_sampler_gives_the_order_of_the_one_inside(data):
-    plain = DefaultSampler(data, shuffle=True, seed=5)
-    keyed = KeyedSampler(data, dict(type='DefaultSampler', shuffle=True), seed=5)
-    for epoch in (0, 1, 4):
-        for sampler in (plain, keyed):
-            sampler.set_epoch(epoch)
-        assert list(keyed) == [SampleKey(5, epoch, index) for index in plain]
-    assert len(keyed) == len(plain)
-
-
-def _ranks(monkeypatch, data, world, sampler, **more):
-    """The keys of every rank, in turn."""
-    streams = []
+def samplers(monkeypatch, data, world, sampler, **more):
+    """The sampler of every rank."""
+    found = []
     for rank in range(world):
         for module in ('wsld_plugin.datasets.keyed', 'mmengine.dataset.sampler',
                        'mmpretrain.datasets.samplers.repeat_aug'):
             monkeypatch.setattr(f'{module}.get_dist_info', lambda rank=rank: (rank, world))
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            streams.append(KeyedSampler(data, dict(sampler), seed=0, **more))
-    return streams
+            found.append(KeyedSampler(data, dict(sampler), seed=0, **more))
+    return found
 
 
-@pytest.mark.parametrize('world', [1, 2, 4])
+@pytest.mark.parametrize('world', [1, 4])
 def test_ranks_share_the_keys_of_one_process(monkeypatch, data, world):
-    keys = [key for each in _ranks(monkeypatch, data, world, dict(type='DefaultSampler')) for key in each]
-    assert sorted(keys) == [SampleKey(0, 0, index) for index in range(24)]
+    found = [key for each in samplers(monkeypatch, data, world, dict(type='DefaultSampler')) for key in each]
+    assert sorted(found) == [SampleKey(0, 0, index) for index in range(24)]
 
 
 @pytest.mark.parametrize('world', [1, 2])
-def test_views_of_one_image_are_augmented_differently(monkeypatch, data, world):
-    views = [key for each in _ranks(monkeypatch, data, world, dict(type='RepeatAugSampler', num_repeats=3))
-             for key in each]
-    assert len(set(views)) == len(views) == 24
-    assert len({key.index for key in views}) == 8
-    assert {key.repeat for key in views} == {0, 1, 2}
-
-
-@pytest.mark.parametrize('world', [1, 3])
-def test_an_endless_sampler_counts_its_passes(monkeypatch, data, world):
-    streams = [iter(each) for each in _ranks(monkeypatch, data, world, dict(type='InfiniteSampler'))]
-    keys = [next(stream) for _ in range(48 // world) for stream in streams]
-    assert len(set(keys)) == 48
-    assert [key.repeat for key in keys] == [0] * 24 + [1] * 24
-
-
-def test_with_views_the_augmentation_repeats_and_the_order_does_not(data):
-    plain, keyed = DefaultSampler(data, seed=5), KeyedSampler(data, dict(type='DefaultSampler'), seed=5, views=3)
-    orders = []
-    for epoch in range(7):
-        for sampler in (plain, keyed):
-            sampler.set_epoch(epoch)
-        orders.append(list(plain))
-        assert list(keyed) == [SampleKey(5, epoch % 3, index) for index in plain]
-    assert len(set(map(tuple, orders))) == 7
-
-
-@pytest.mark.parametrize('world', [1, 3])
-def test_with_views_the_passes_of_an_endless_sampler_are_the_views(monkeypatch, data, world):
-    sampler = dict(type='InfiniteSampler')
-    streams = [iter(each) for each in _ranks(monkeypatch, data, world, sampler, views=2)]
-    keys = [next(stream) for _ in range(72 // world) for stream in streams]
-    assert [(key.epoch, key.repeat) for key in keys] == [(view, 0) for view in (0, 1, 0) for _ in range(24)]
-
-
-@pytest.mark.parametrize('world', [1, 2])
-def test_with_views_those_of_a_repeating_sampler_go_on_from_epoch_to_epoch(monkeypatch, data, world):
-    streams = _ranks(monkeypatch, data, world, dict(type='RepeatAugSampler', num_repeats=3), views=4)
+@pytest.mark.parametrize('views', [None, 4])
+def test_repetitions_of_an_image_are_repeats_or_views_that_continue_over_epochs(monkeypatch, data, world, views):
+    streams = samplers(monkeypatch, data, world, dict(type='RepeatAugSampler', num_repeats=3), views=views)
     for epoch in range(3):
         for each in streams:
             each.set_epoch(epoch)
-        keys = [key for each in streams for key in each]
-        assert {key.repeat for key in keys} == {0}
-        assert {key.epoch for key in keys} == {(3 * epoch + view) % 4 for view in range(3)}
-        assert len(set(keys)) == len(keys)
+        found = [key for each in streams for key in each]
+        assert len(set(found)) == len(found) == 24
+        assert len({key.index for key in found}) == 8
+        assert {(key.epoch, key.repeat) for key in found} == (
+            {((3 * epoch + view) % 4, 0) for view in range(3)} if views else {(epoch, view) for view in range(3)})
 
 
-def test_without_a_seed_the_ranks_draw_one(data):
-    assert get_dist_info() == (0, 1)
+@pytest.mark.parametrize('world', [1, 3])
+def test_passes_of_an_endless_sampler_are_repeats_or_views(monkeypatch, data, world):
+    for more, expected in ((dict(), [(0, 0), (0, 1), (0, 2)]), (dict(views=2), [(0, 0), (1, 0), (0, 0)])):
+        streams = [iter(each) for each in samplers(monkeypatch, data, world, dict(type='InfiniteSampler'), **more)]
+        found = [next(stream) for _ in range(72 // world) for stream in streams]
+        assert [(key.epoch, key.repeat) for key in found] == [each for each in expected for _ in range(24)]
+        assert len(set(found)) == 24 * len(set(expected))
+
+
+@pytest.mark.parametrize('views', [None, 3])
+def test_the_order_is_that_of_the_inner_sampler_and_views_repeat_the_augmentation(data, views):
+    plain = DefaultSampler(data, shuffle=True, seed=5)
+    sampler = KeyedSampler(data, dict(type='DefaultSampler', shuffle=True), seed=5, views=views)
+    orders = []
+    for epoch in range(7):
+        for each in (plain, sampler):
+            each.set_epoch(epoch)
+        orders.append(tuple(plain))
+        assert list(sampler) == [SampleKey(5, epoch % (views or 7), index) for index in plain]
+    assert len(set(orders)) == 7
+    assert len(sampler) == len(plain)
+
+
+def test_the_sampler_is_registered_and_draws_a_seed_if_none_is_given(data):
+    assert DATA_SAMPLERS.get('wsld_plugin.KeyedSampler') is KeyedSampler
     np.random.seed(0)  # noqa: NPY002
     sampler = KeyedSampler(data, dict(type='DefaultSampler'))
     assert sampler.seed == sampler.sampler.seed
@@ -197,5 +179,210 @@ def test_the_runner_slices_it_for_short_epochs(root):
     assert {key[2] for key in digests(loader)} == set(range(8))
 
 
-def test_it_is_registered_beside_mmengines_own():
-    assert DATA_SAMPLERS.get('wsld_plugin.KeyedSampler') is KeyedSampler
+def draw():
+    return random.random(), np.random.random_sample(), np.random.standard_normal(), torch.rand(()).item()  # noqa: NPY002
+
+
+def test_seeds_are_those_of_earlier_versions():
+    """Runs and soft labels of earlier versions can be replayed only while these hold."""
+    digest = blake2b(b'3 1 4 0', digest_size=20, person=b'sample').digest()
+    python, numpy, torch_ = derive_seeds('sample', 3, 1, 4, 0)
+    assert python.to_bytes(8, 'little') + numpy.to_bytes(4, 'little') + torch_.to_bytes(8, 'little') == digest
+
+
+def test_every_number_and_the_purpose_change_the_seeds():
+    some = [('sample', 1, 2, 3, 0), ('sample', 2, 1, 3, 0), ('sample', 12, 3, 0), ('sample', 1, 2, 3, 1),
+            ('iteration', 1, 2, 3, 0)]
+    assert all(len(set(column)) == len(some) for column in zip(*(derive_seeds(*each) for each in some), strict=True))
+
+
+def test_seeded_draws_are_a_function_of_the_numbers():
+    def inside(*numbers):
+        with seeded('sample', *numbers):
+            return draw()
+    first = inside(0, 1)
+    draw()
+    assert inside(0, 1) == first
+    assert all(a != b for a, b in zip(inside(0, 2), first, strict=True))
+
+
+@pytest.mark.parametrize('error', [None, ZeroDivisionError])
+def test_the_process_continues_as_if_nothing_had_been_drawn(error):
+    def draws(between):
+        seed_everything('iteration', 0)
+        found = [draw()]
+        for _ in range(2):
+            np.random.standard_normal()  # noqa: NPY002  (the second of the pair; the next call begins a new one)
+            between()
+            found.append(draw())
+        return found
+
+    def inside():
+        try:
+            with seeded('sample', 5):
+                draw()
+                np.random.seed(3)  # noqa: NPY002
+                torch.rand(7)
+                if error:
+                    raise error
+        except ZeroDivisionError:
+            pass
+    assert draws(inside) == draws(lambda: None)
+
+
+def test_seeded_draws_of_neighbouring_keys_are_uniform_and_uncorrelated():
+    values = []
+    for index in range(2000):
+        with seeded('sample', 0, 0, index):
+            values.append((random.random(), np.random.random_sample(), torch.rand(()).item()))  # noqa: NPY002
+    values = np.array(values) - 0.5
+    error = 5 / np.sqrt(len(values))
+    assert abs(values.mean(0)).max() < error * np.sqrt(1 / 12)
+    assert abs((values[1:] * values[:-1]).mean(0)).max() < error / 12
+    assert abs(np.corrcoef(values.T) - np.eye(3)).max() < error
+
+
+def keys(n=20000, seed=0, epoch=0, first=0, repeat=0):
+    return [(seed, epoch, index, repeat) for index in range(first, first + n)]
+
+
+def test_states_equal_those_of_unbounded_integers():
+    def mix(word):
+        word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        word = (word ^ word >> 27) * 0x94D049BB133111EB % 2**64
+        return word ^ word >> 31
+    some = [(0, 0, 0, 0), (1, 2, 3, 4), (2**31 - 1, 239, 49999, 0), (2**63 - 1, -1, -2**63, 7)]
+    for key, state in zip(some, key_states(some), strict=True):
+        expected = 0
+        for word in key:
+            expected = mix(((expected ^ word % 2**64) + 0x9E3779B97F4A7C15) % 2**64)
+        assert int(state) == expected
+
+
+def test_numbers_are_the_same_on_every_machine():
+    # the first number of splitmix64's reference implementation with seed 1234567
+    assert int(key_states([(1234567,)])[0]) == 6457827717110365317
+    assert random_below(key_states(keys(4, seed=7, epoch=3)), 'crop', 9).tolist() == [8, 7, 8, 5]
+
+
+@pytest.mark.parametrize('limit', [1, 57, 2**31])
+def test_numbers_stay_below_their_limit_and_do_not_depend_on_the_batch(limit):
+    numbers = random_below(key_states(keys()), 'crop', limit)
+    assert numbers.dtype == np.int64
+    assert 0 <= numbers.min() <= numbers.max() < limit
+    assert limit > 1000 or len(np.unique(numbers)) == limit
+    assert numbers[:20].tolist() == [random_below(key_states([key]), 'crop', limit)[0] for key in keys(20)]
+
+
+@pytest.mark.parametrize('limit', [2, 57])
+@pytest.mark.parametrize('stream', [keys(seed=1, epoch=239), [(0, epoch, 5, 0) for epoch in range(20000)],
+                                    [(seed, 0, 5, 0) for seed in range(20000)],
+                                    [(0, 0, 5, repeat) for repeat in range(20000)]])
+def test_numbers_are_uniform(stream, limit):
+    counts = np.bincount(random_below(key_states(stream), 'crop', limit), minlength=limit)
+    assert chisquare(counts).pvalue > RARE
+
+
+@pytest.mark.parametrize(('other', 'purpose'), [
+    (dict(first=1), 'crop'), (dict(epoch=1), 'crop'), (dict(seed=1), 'crop'), (dict(repeat=1), 'crop'),
+    (dict(), 'left'), (dict(), '0.RandomCrop.top')])
+def test_neighbouring_keys_and_other_purposes_have_independent_numbers(other, purpose):
+    table = np.zeros((9, 9))
+    np.add.at(table, (random_below(key_states(keys()), 'crop', 9),
+                      random_below(key_states(keys(**other)), purpose, 9)), 1)
+    assert chi2_contingency(table).pvalue > RARE
+
+
+def test_each_bit_of_a_key_changes_half_of_the_random_bits():
+    plain = np.array(keys(2000, seed=3, epoch=5))
+    before = random_bits(key_states(plain), 'flip')
+    for word in range(4):
+        for bit in (0, 1, 31):
+            flipped = plain.copy()
+            flipped[:, word] ^= 1 << bit
+            changed = before ^ random_bits(key_states(flipped), 'flip')
+            ones = np.unpackbits(changed.view(np.uint8)).sum() / 2000  # of 32, with a standard deviation of .063
+            assert abs(ones - 16) < 0.3
+
+
+@pytest.fixture
+def config(tmp_path):
+    cfg = run_cfg(tmp_path / 'unused', digits_classifier(), custom_imports=dict(imports=['wsld_plugin', 'packs']),
+                  custom_hooks=[dict(type='RecordPixels', folder=str(tmp_path / 'pixels'))])
+    cfg.train_dataloader.dataset.pipeline = [AUGMENTED[0], AUGMENTED[1], AUGMENTED[-1]]
+    path = tmp_path / 'small.py'
+    cfg.dump(path)
+    return str(path)
+
+
+def test_only_the_training_set_is_keyed_and_options_name_it_in_its_plain_form(config, tmp_path):
+    plain = Config.fromfile(config)
+    cfg = training_config(config, work_dir=str(tmp_path / 'run'),
+                          options={'train_dataloader.dataset.num_samples': 30,
+                                   'train_dataloader.sampler.shuffle': False})
+    loader, expected = cfg.train_dataloader, plain.train_dataloader
+    assert loader.dataset == dict(type='wsld_plugin.KeyedDataset', dataset={**expected.dataset, 'num_samples': 30})
+    assert loader.sampler == dict(type='wsld_plugin.KeyedSampler', sampler={**expected.sampler, 'shuffle': False})
+    assert loader.batch_size == expected.batch_size
+    assert (cfg.val_dataloader, cfg.test_dataloader) == (plain.val_dataloader, plain.test_dataloader)
+    again = Config.fromstring(cfg.dump(), '.py')
+    key_training_set(again)
+    assert again.train_dataloader == cfg.train_dataloader
+
+
+def test_views_are_repeated_and_the_hook_that_opens_their_cache_is_added(tmp_path):
+    cfg = cached_cfg(tmp_path, teacher=dict(views=3))
+    assert cfg.train_dataloader.sampler.views == 3
+    assert cfg.default_hooks.soft_labels.type == 'wsld_plugin.SoftLabelsHook'
+    again = Config.fromstring(cfg.dump(), '.py')
+    for views in (3, None):  # None: for resident data, which are keyed before
+        key_training_set(again, views)
+        assert (again.train_dataloader, again.default_hooks) == (cfg.train_dataloader, cfg.default_hooks)
+    plain = live_cfg(tmp_path)
+    key_training_set(plain)
+    assert 'views' not in plain.train_dataloader.sampler
+    assert 'soft_labels' not in plain.default_hooks
+
+
+def test_a_training_config_with_a_cached_teacher_is_checked_and_repeats_its_views(tmp_path):
+    cfg = cached_cfg(tmp_path, teacher=dict(views=3))
+    for part in ('dataset', 'sampler'):
+        cfg.train_dataloader[part] = cfg.train_dataloader[part][part]
+    cfg.work_dir = str(tmp_path / 'run')
+    cfg.dump(tmp_path / 'cached.py')
+    assert training_config(str(tmp_path / 'cached.py')).train_dataloader.sampler.views == 3
+    with pytest.raises(ConfigError, match='views'):
+        training_config(str(tmp_path / 'cached.py'), options={'model.teacher.views': 0})
+
+
+def test_a_loader_that_other_splits_share_is_not_changed_for_them():
+    loader = dict(dataset=dict(type='Digits'), sampler=dict(type='DefaultSampler'))
+    cfg = Config(dict(train_dataloader=loader, val_dataloader=loader))
+    cfg.val_dataloader = cfg.train_dataloader
+    key_training_set(cfg)
+    assert cfg.val_dataloader == loader
+    assert cfg.train_dataloader.dataset.type == 'wsld_plugin.KeyedDataset'
+
+
+@pytest.mark.parametrize('loader', [None, dict(batch_size=3)])
+def test_a_config_without_a_training_set_is_not_changed(loader):
+    cfg = Config(dict(train_dataloader=loader))
+    key_training_set(cfg)
+    assert cfg.train_dataloader == loader
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='would need two GPUs')
+def test_two_ranks_train_on_the_pixels_of_one(config, tmp_path):
+    train(training_config(config, work_dir=str(tmp_path / 'one')))
+    one = recorded(tmp_path / 'pixels')
+    tool('dist_train.sh', config, 2, '--work-dir', tmp_path / 'two', '--cfg-options',
+         f'custom_hooks.0.folder={tmp_path / "halves"}')
+    assert len(list(Path(tmp_path / 'halves').iterdir())) == 2
+    assert recorded(tmp_path / 'halves') == one
+    assert sorted(one) == [(epoch, index) for epoch in range(2) for index in range(40)]
+    assert all(len(pixels) == 1 for pixels in one.values())
+    assert any(one[0, index] != one[1, index] for index in range(40))
+
+
+def test_docstring_examples_hold():
+    assert doctest.testmod(keyed) == (0, 2)

@@ -17,6 +17,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 
 from wsld_plugin.config.check import check_config
 from wsld_plugin.datasets import SampleKey
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.datasets.packing import Source, pack
 from wsld_plugin.engine.accelerate import (
     DEFAULTS,
@@ -29,7 +30,6 @@ from wsld_plugin.engine.accelerate import (
     use_channels_last,
     use_resident_data,
 )
-from wsld_plugin.engine.keyed import key_training_set
 from wsld_plugin.engine.training import train, training_config
 from wsld_plugin.errors import ConfigError
 

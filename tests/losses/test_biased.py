@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wsld_plugin.connectors import TopClasses
 from wsld_plugin.datasets import Digits
 from wsld_plugin.datasets.weak import Companions
-from wsld_plugin.datasets.weak.draws import companions as fixed_companions
+from wsld_plugin.datasets.weak import companion_sets as fixed_companions
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.losses import KD, BadTeacherLoss, PartialLabelLoss
 from wsld_plugin.losses.biased import bad_teacher, draw_companions, partial_label, read_companions

@@ -4,7 +4,7 @@ from caches import AUGMENTED, cached_cfg, live_cfg
 from factories import digits_classifier
 from mmengine.config import Config
 
-from wsld_plugin.engine.keyed import key_training_set
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.soft_labels.config import cache_folder, cached_teacher, check_cached, needed_by, use_cached_labels
 
@@ -92,7 +92,7 @@ def test_the_folder_is_the_configs_or_in_that_of_the_run(cfg, tmp_path):
 def test_a_config_with_its_teacher_is_converted_to_what_a_user_would_write(tmp_path, loss):
     cfg = live_cfg(tmp_path, loss)
     use_cached_labels(cfg, views=2, top_k=3, cache=str(tmp_path / 'cache'), make='missing')
-    key_training_set(cfg)
+    key_training_set(cfg, views=2)
     expected = cached_cfg(tmp_path, loss, teacher=dict(views=2, top_k=3, class_map=None))
     assert cfg.model == expected.model
     assert needed_by(cfg) == needed_by(expected)

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
-from wsld_plugin.engine.keyed import key_training_set
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.soft_labels.store import HEADER, RECORDS
 

@@ -10,7 +10,7 @@ from caches import AUGMENTED, cached_cfg, live_cfg, prepared, teacher_file
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 from wsld_plugin.datasets import SampleKey
-from wsld_plugin.engine.keyed import key_training_set
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import CheckpointError, ConfigError
 from wsld_plugin.soft_labels import prepare as module
 from wsld_plugin.soft_labels.config import needed_by, preprocessor_config

@@ -9,7 +9,7 @@ import pytest
 from caches import AUGMENTED, cached_cfg, live_cfg
 from processes import start, tool
 
-from wsld_plugin.engine.keyed import key_training_set
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.engine.training import train
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.soft_labels.store import HEADER, PROGRESS, SoftLabels

@@ -15,12 +15,11 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from wsld_plugin.datasets.keyed import key_training_set
+from wsld_plugin.datasets.resident import DRAWS_NOTHING, check_supported, without_scope
 from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
-from wsld_plugin.preprocessors.resident_read import DRAWS_NOTHING, check_supported, without_scope
 from wsld_plugin.registry import HOOKS, OPTIM_WRAPPERS, RUNNERS
 from wsld_plugin.teachers.network import head_classes
-
-from .keyed import key_training_set
 
 DEFAULTS = dict(amp=None, channels_last=True, compile=False, resident=False)
 _VALUES: dict[str, tuple[Any, ...]] = dict(amp=(None, 'bf16', 'fp16'), channels_last=(True, False),

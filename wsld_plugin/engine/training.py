@@ -18,14 +18,15 @@ from torch.utils.data import DataLoader
 from wsld_plugin.compat.safe_checkpoints import safe_load
 from wsld_plugin.config.check import check_config, check_data, check_teacher
 from wsld_plugin.config.load import load_config
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import write_atomically
 from wsld_plugin.hooks.checkpoint import newest_checkpoint, refuse_to_overwrite
 from wsld_plugin.models.checkpoint import load_classifier
 from wsld_plugin.models.export import classifier_config
+from wsld_plugin.soft_labels.config import cached_teacher, check_cached
 
 from .accelerate import accelerate
-from .keyed import key_training_set
 from .launch import launched
 from .splits import check_splits
 
@@ -63,7 +64,9 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     _set_resume(cfg, resume)
     drop_worker_settings(cfg)
-    key_training_set(cfg)
+    check_cached(cfg)
+    cached = cached_teacher(cfg)
+    key_training_set(cfg, views=cached.get('views', 1) if cached else None)
     accelerate(cfg)
     check_config(cfg)
     return cfg

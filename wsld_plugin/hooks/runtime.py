@@ -11,7 +11,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
-from wsld_plugin.datasets.randomness import seed_everything
+from wsld_plugin.datasets.keyed import seed_everything
 from wsld_plugin.errors import NonFiniteLossError
 from wsld_plugin.registry import HOOKS
 

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from wsld_plugin.config.check import check_config, check_data, check_teacher
 from wsld_plugin.config.load import load_config
 from wsld_plugin.datasets import KeyedDataset, KeyedSampler, ResidentDataset, SampleKey
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.registry import HOOKS
 from wsld_plugin.teachers.network import TeacherNetwork
@@ -245,12 +246,12 @@ def caching_config(config: str, *, views: int | None = None, top_k: int | None =
     Raises:
         ConfigError: an invalid config, or one whose soft labels cannot be cached.
     """
-    from wsld_plugin.engine.keyed import key_training_set  # which imports .config
     cfg = load_config(config, options)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
     use_cached_labels(cfg, views=views, top_k=top_k)
     cfg.model.teacher.cache = str(out or cache_folder(cfg, cfg.work_dir))
-    key_training_set(cfg)
+    check_cached(cfg)
+    key_training_set(cfg, views=cfg.model.teacher.get('views', 1))
     check_config(cfg)
     return cfg
 

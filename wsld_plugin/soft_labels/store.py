@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from wsld_plugin.datasets.keyed import SampleKey
-from wsld_plugin.datasets.pack_format import file_hash
+from wsld_plugin.datasets.packed import file_hash
 from wsld_plugin.errors import ConfigError, did_you_mean
 from wsld_plugin.files import write_atomically
 from wsld_plugin.losses.checks import check_range

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wsld_plugin.config.load import load_config
-from wsld_plugin.datasets.weak.draws import measure
-from wsld_plugin.datasets.weak.wrapper import WeakLabels
+from wsld_plugin.datasets.weak import WeakLabels, measure
 from wsld_plugin.errors import ConfigError, RunError
 from wsld_plugin.files import check_picture, save_figure, write_atomically
 from wsld_plugin.losses.checks import HIDDEN

@@ -248,7 +248,7 @@ def _check_not_hidden(labels: Tensor) -> None:
         raise ValueError(f'{hidden} of {len(labels)} labels are hidden or missing ({int(labels.min())}), expected '
                          'labelled images: use another split, or FewLabels with rest=False. The candidate sets of '
                          'PartialLabels are measured without a teacher, by '
-                         'wsld_plugin.datasets.weak.draws.measure.')
+                         'wsld_plugin.datasets.weak.measure.')
 
 
 def _find_teacher(cfg: Config, config: str, checkpoint: str | None, split: str, dataset: KeyedDataset) -> Teacher:

@@ -170,7 +170,7 @@ class ResidentAugment:
                                       f'expected {getattr(allowed, "value", allowed)!r}, the only value that the '
                                       'device computes. Change it, or load the data as usual.')
             if name not in DRAWS_NOTHING:
-                kind = {RandomCrop: _Crop, RandomFlip: _Flip, RandomRotation: _Rotation}[type(transform)]
+                kind: Any = {RandomCrop: _Crop, RandomFlip: _Flip, RandomRotation: _Rotation}[type(transform)]
                 self._steps.append(kind(transform, size, f'{place}.{type(transform).__name__}'))
                 size = self._steps[-1].size
 

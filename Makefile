@@ -31,9 +31,10 @@ test: setup  ## the test suite
 test-slow: setup  ## the tests that take longer
 	$(PYTHON) -m pytest -m slow
 
-lint: setup  ## style and types
+lint: setup  ## style, types and layers
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
+	$(VENV)/bin/lint-imports
 
 size: setup  ## lines and files of each room, test cases, words of documentation
 	@for room in wsld_plugin $(patsubst %/,%,$(filter-out %__pycache__/,$(wildcard wsld_plugin/*/))) tools tests configs; do \

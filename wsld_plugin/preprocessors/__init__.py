@@ -1,1 +1,0 @@
-"""Batch augmentation on the device."""

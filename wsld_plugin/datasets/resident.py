@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,8 @@ class ResidentDataset(DatasetWrapper):
         self.images, self.labels = load_resident(self.dataset, self.device)
         self._read_pipeline()
 
-    def __getitems__(self, keys: Sequence[SampleKey]) -> ResidentBatch:
-        """A whole batch; torch's loader requests it in one call."""
+    def __getitems__(self, keys: Sequence[SampleKey]) -> dict[str, Any]:
+        """A whole batch, as torch's loader requests it: ``inputs`` (N, C, H, W) uint8 and ``data_samples``."""
         for key in keys:
             check_key(self, key)
         table = np.array(keys, dtype=np.int64)
@@ -81,11 +81,14 @@ class ResidentDataset(DatasetWrapper):
         numbers = torch.from_numpy(np.concatenate([indices, self.augment.draw(key_states(table))], axis=1))
         if self.device.type == 'cuda':  # from pinned memory: the copy does not wait for the device
             numbers = numbers.pin_memory().to(self.device, non_blocking=True)
-        return ResidentBatch(self, numbers, keys)
+        places = numbers[:, 0]
+        samples = [_data_sample(label, sample_key=key, sample_idx=key.index)
+                   for label, key in zip(self.labels[places].split(1), keys, strict=True)]
+        return dict(inputs=self.augment(self.images[places], numbers[:, 1:]), data_samples=samples)
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         batch = self.__getitems__([key])
-        return {field: batch[field][0] for field in batch}
+        return {field: values[0] for field, values in batch.items()}
 
     @property
     def pipeline(self) -> Any:
@@ -102,40 +105,8 @@ class ResidentDataset(DatasetWrapper):
         self.augment = ResidentAugment(self.pipeline.transforms, (height, width))
 
 
-class ResidentBatch(Mapping):
-    """A batch that computes ``inputs`` (N, C, H, W) uint8 and ``data_samples`` on the device on each access.
-
-    Args:
-        source: the data set.
-        numbers: (N, 1 + k) int64 on the device: the index of each image, then its random numbers.
-        keys: of the N samples; None: samples without ``sample_key``, for ``numbers`` that change later.
-    """
-
-    def __init__(self, source: Any, numbers: Tensor, keys: Sequence[SampleKey] | None) -> None:
-        self.source = source
-        self.numbers = numbers
-        self.keys_of_samples = keys
-
-    def __getitem__(self, field: str) -> Any:
-        indices = self.numbers[:, 0]
-        if field == 'inputs':
-            return self.source.augment(self.source.images[indices], self.numbers[:, 1:])
-        if field != 'data_samples':
-            raise KeyError(field)
-        labels, keys = self.source.labels[indices].split(1), self.keys_of_samples
-        metainfo: list[dict[str, Any]] = [{}] * len(labels) if keys is None else \
-            [dict(sample_key=key, sample_idx=key.index) for key in keys]
-        return [_data_sample(label, **more) for label, more in zip(labels, metainfo, strict=True)]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(('inputs', 'data_samples'))
-
-    def __len__(self) -> int:
-        return 2
-
-
 @FUNCTIONS.register_module()
-def whole_batch(batch: ResidentBatch) -> ResidentBatch:
+def whole_batch(batch: dict[str, Any]) -> dict[str, Any]:
     """The ``collate_fn`` of a resident data set, which makes whole batches itself."""
     return batch
 

@@ -9,11 +9,24 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
+from torch.utils._python_dispatch import TorchDispatchMode
 
 RGB = dict(type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 BGR = dict(type='ClsDataPreprocessor', mean=[103.53, 116.28, 123.675], std=[57.375, 57.12, 58.395], to_rgb=False)
 
 _RUNS = itertools.count()  # mmengine keeps one logger for every name
+
+
+class OperationLog(TorchDispatchMode):
+    """Names of the operations that ran, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 def classifier(num_classes: int = 5, width: int = 4, data_preprocessor: dict | None = None,

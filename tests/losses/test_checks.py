@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from factories import OperationLog
 
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.losses import KD, WSLD, PartialLabelLoss
@@ -132,23 +132,11 @@ def test_unknown_reduction_names_the_nearest(call):
         call(None)
 
 
-class Log(TorchDispatchMode):
-    """Names of the operations that ran."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(str(func))
-        return func(*args, **(kwargs or {}))
-
-
 def test_values_are_asserted_without_a_wait_off_the_cpu():
     # A meta tensor has no values: whatever would wait for one raises.
     s = torch.zeros(4, 3, device='meta', requires_grad=True)
     indices, probabilities = Y.to('meta'), P.to('meta')
-    with Log() as log:
+    with OperationLog() as log:
         wsld(s, s, indices, teacher_ce=torch.ones(4, device='meta')).backward()
         wsld(s, s, probabilities).backward()
         kd(s, s).backward()
@@ -158,8 +146,8 @@ def test_values_are_asserted_without_a_wait_off_the_cpu():
 
 def test_index_target_needs_no_extra_operation_off_the_cpu():
     s = torch.zeros(4, 3)
-    with Log() as on_cpu:
+    with OperationLog() as on_cpu:
         wsld(s, s, Y)
-    with Log() as elsewhere:
+    with OperationLog() as elsewhere:
         wsld(s.to('meta'), s.to('meta'), Y.to('meta'))
     assert [name for name in elsewhere.names if '_to_copy' not in name] == on_cpu.names

@@ -5,12 +5,22 @@ import re
 
 import pytest
 import torch
-from factories import RGB, batch, build, classifier, digits_distillation, distillation, distiller, labels_of, run_cfg
+from factories import (
+    RGB,
+    OperationLog,
+    batch,
+    build,
+    classifier,
+    digits_distillation,
+    distillation,
+    distiller,
+    labels_of,
+    run_cfg,
+)
 from mmengine.model import BaseDataPreprocessor
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from wsld_plugin.datasets.weak import PartialLabels
 from wsld_plugin.errors import ConfigError
@@ -145,22 +155,10 @@ def test_a_run_logs_that_it_is_not_validated(tmp_path):
     assert 'teacher_metrics' not in runner.message_hub.runtime_info
 
 
-class Log(TorchDispatchMode):
-    """Names of the operations that ran."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(str(func))
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize('form', ['log_prob', 'prob'])
 def test_a_virtual_teacher_does_not_synchronise_the_device(form):
     teacher = VirtualTeacher(3, logits=form)
-    with Log() as log:  # a meta tensor has no values: reading one raises
+    with OperationLog() as log:  # a meta tensor has no values: reading one raises
         logits(teacher, torch.tensor([0, 1, 2]).to('meta'))
         logits(teacher, torch.full((2, 3), 1 / 3, device='meta'), 'gt_score')
     assert log.names.count('aten._assert_async.msg') == 2

@@ -1,4 +1,4 @@
-"""What every run has around its loop: what you may want to change."""
+"""Hooks, speed switches and seed of every run."""
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['wsld_plugin'], allow_failed_imports=False)
 
@@ -10,12 +10,12 @@ default_hooks = dict(
     runtime_info=dict(type='wsld_plugin.RuntimeInfoHook'),
     # Mixup, dropout and stochastic depth draw the same after a resume
     iteration_seed=dict(type='wsld_plugin.IterationSeedHook'),
-    resume_validation=dict(type='wsld_plugin.ResumeValidationHook'),  # the one that an interruption skipped
+    resume_validation=dict(type='wsld_plugin.ResumeValidationHook'),  # the validation that an interruption skipped
     finite_loss=dict(type='wsld_plugin.FiniteLossHook'),              # stops at NaN, keeps the last good checkpoint
     teacher_eval=dict(type='wsld_plugin.TeacherEvalHook'),            # the teacher's accuracy, once, before training
 )
 
-# How a step runs, not what it computes: docs/accelerate.md.
+# How a step runs: docs/accelerate.md.
 accelerate = dict(
     amp=None,            # 'bf16': mixed precision, on a CPU too; 'fp16' with a loss scaler, on a GPU
     channels_last=True,  # the memory order in which convolutions run fastest

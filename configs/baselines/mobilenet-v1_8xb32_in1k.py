@@ -3,7 +3,7 @@
     bash tools/dist_train.sh configs/baselines/mobilenet-v1_8xb32_in1k.py 8
 
 Needs ImageNet in data/imagenet/{train,val}. Published: nothing with this protocol, which is MMRazor's; 68.87 (the
-WSLD paper's student alone). Not run here: needs 8 GPUs.
+WSLD paper's student alone).
 """
 _base_ = [
     '../_base_/models/mobilenet_v1.py',

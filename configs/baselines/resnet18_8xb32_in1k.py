@@ -3,8 +3,7 @@
     bash tools/dist_train.sh configs/baselines/resnet18_8xb32_in1k.py 8
 
 Needs ImageNet in data/imagenet/{train,val}.
-Published: 69.90 (OpenMMLab, this protocol), 69.75 (the WSLD paper's student alone). Not run here: needs 8
-GPUs.
+Published: 69.90 (OpenMMLab, this protocol), 69.75 (the WSLD paper's student alone).
 """
 _base_ = [
     'mmpretrain::_base_/models/resnet18.py',

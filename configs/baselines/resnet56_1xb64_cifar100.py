@@ -2,7 +2,7 @@
 
     python tools/train.py configs/baselines/resnet56_1xb64_cifar100.py
 
-Needs data/cifar100. Published: 72.34 (Tian et al., CRD). Not run here.
+Needs data/cifar100. Published: 72.34 (Tian et al., CRD).
 """
 _base_ = ['../_base_/models/cifar100.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(backbone=dict(type='wsld_plugin.CifarResNet', depth=56), head=dict(in_channels=64))

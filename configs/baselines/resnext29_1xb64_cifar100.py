@@ -2,7 +2,7 @@
 
     python tools/train.py configs/baselines/resnext29_1xb64_cifar100.py
 
-Needs data/cifar100. Published: 81.03 (Yuan et al., best epoch). Not run here.
+Needs data/cifar100. Published: 81.03 (Yuan et al., best epoch).
 """
 _base_ = ['../_base_/models/cifar100.py', '../_base_/protocols/cifar100_bs64_200e.py']
 model = dict(

@@ -2,7 +2,7 @@
 
     python tools/train.py configs/baselines/shufflenet-v2_1xb128_cifar100.py
 
-Needs data/cifar100. Published: 70.34 (Yuan et al., best epoch). Not run here.
+Needs data/cifar100. Published: 70.34 (Yuan et al., best epoch).
 """
 _base_ = ['../_base_/models/cifar100.py', '../_base_/protocols/cifar100_bs128.py']
 model = dict(backbone=dict(type='wsld_plugin.CifarShuffleNetV2', variant='tf_kd'), head=dict(in_channels=1024))

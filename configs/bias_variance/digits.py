@@ -18,7 +18,7 @@ _WSLD = '../wsld/wsld_resnet18-w32_resnet18-w8_digits.py'
 
 
 def _at(loss, tau, lr):
-    # the gradient of a soft loss grows with τ: the learning rate falls with it, from what suits τ = 4
+    # the gradient of a soft loss grows with τ, so the learning rate falls with it
     return {f'model.distiller.distill_losses.{loss}.tau': tau, 'optim_wrapper.optimizer.lr': lr * 4 / tau,
             **_SHORT}
 

@@ -1,4 +1,4 @@
-"""Images whose true class probabilities are known: bias and variance apart from what no model can avoid.
+"""Images whose true class probabilities are known: bias and variance without the noise of the labels.
 
     python tools/bias_variance.py configs/bias_variance/mixture.py
 

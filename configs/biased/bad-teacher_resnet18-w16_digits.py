@@ -1,8 +1,8 @@
-"""A teacher of the digits family that is bad but skillful: wrong digits first, the right one among the first three.
+"""A teacher of the digits family that ranks wrong digits first and the right one among the first three.
 
     python tools/train.py configs/biased/bad-teacher_resnet18-w16_digits.py
 
-Needs nothing: scikit-learn ships the images. It must learn by heart which wrong digits come first for each of the
+Needs nothing: scikit-learn ships the images. It must memorise which wrong digits rank first for each of the
 1,200 images, hence the many epochs and no weight decay.
 """
 _base_ = ['../baselines/resnet18-w16_digits.py']

@@ -1,4 +1,4 @@
-"""A good student of a bad teacher: no label, and of each soft label only which classes are the first k.
+"""A student of a bad teacher, without labels: it sees the teacher's first k classes, without their order.
 
     python tools/train.py configs/biased/bad-teacher_resnet18-w16_digits.py
     python tools/train.py configs/biased/kd_bad-teacher_resnet18-w8_digits.py

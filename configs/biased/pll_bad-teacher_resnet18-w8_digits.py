@@ -1,4 +1,4 @@
-"""A good student of a bad teacher: no label, only which three classes the teacher puts first, as candidates.
+"""A student of a bad teacher, without labels: the teacher's first three classes are its candidate set.
 
     python tools/train.py configs/biased/bad-teacher_resnet18-w16_digits.py
     python tools/train.py configs/biased/pll_bad-teacher_resnet18-w8_digits.py

@@ -3,7 +3,7 @@
     python tools/train.py configs/kd/kd_resnet18_mobilenet-v2_1xb128_cifar100.py
 
 Needs the teacher of configs/baselines/resnet18_1xb128_cifar100.py.
-Published: 71.05 (best epoch), alone 68.38. Not run here.
+Published: 71.05 (best epoch), alone 68.38.
 """
 _base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs128.py']
 model = dict(

@@ -3,7 +3,7 @@
     python tools/train.py configs/kd/kd_resnet32x4_shufflenet-v2_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/resnet32x4_1xb64_cifar100.py.
-Published: 74.45 (Tian et al., CRD), alone 71.82. Not run here.
+Published: 74.45 (Tian et al., CRD), alone 71.82.
 """
 _base_ = ['../_base_/methods/kd_crd.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

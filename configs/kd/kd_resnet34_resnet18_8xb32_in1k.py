@@ -4,7 +4,7 @@
 
 Needs ImageNet in data/imagenet/{train,val} and OpenMMLab's ResNet-34 (73.62 %), which mmpretrain's model zoo
 lists as https://download.openmmlab.com/mmclassification/v0/resnet/resnet34_8xb32_in1k_20210831-f257d4e6.pth
-Published: 71.81 (MMRazor, this protocol: τ=1, weight 3). Not run here: needs 8 GPUs.
+Published: 71.81 (MMRazor, this protocol: τ=1, weight 3).
 """
 _base_ = [
     '../_base_/datasets/imagenet_bs32.py',

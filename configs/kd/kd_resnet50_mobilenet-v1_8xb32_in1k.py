@@ -4,7 +4,7 @@
 
 Needs ImageNet in data/imagenet/{train,val} and OpenMMLab's ResNet-50 (76.55 %), which mmpretrain's model zoo
 lists as https://download.openmmlab.com/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth
-Published: nothing with this setting (τ=1, weight 3). Not run here: needs 8 GPUs.
+Published: nothing with this setting (τ=1, weight 3).
 """
 _base_ = [
     '../_base_/datasets/imagenet_bs32.py',

@@ -3,7 +3,7 @@
     python tools/train.py configs/kd/kd_resnet50_mobilenet-v2-half_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/resnet50_1xb64_cifar100.py.
-Published: 67.35 (Tian et al., CRD), alone 64.60. Not run here.
+Published: 67.35 (Tian et al., CRD), alone 64.60.
 """
 _base_ = ['../_base_/methods/kd_crd.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

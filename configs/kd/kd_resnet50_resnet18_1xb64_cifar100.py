@@ -3,7 +3,7 @@
     python tools/train.py configs/kd/kd_resnet50_resnet18_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/resnet50-200e_1xb64_cifar100.py.
-Published: 77.19 (best epoch), alone 75.87. Not run here.
+Published: 77.19 (best epoch), alone 75.87.
 """
 _base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs64_200e.py']
 model = dict(

@@ -3,7 +3,7 @@
     python tools/train.py configs/kd/kd_resnet56_resnet20_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/resnet56_1xb64_cifar100.py.
-Published: 70.66 (Tian et al., CRD), alone 69.06. Not run here.
+Published: 70.66 (Tian et al., CRD), alone 69.06.
 """
 _base_ = ['../_base_/methods/kd_crd.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

@@ -5,7 +5,7 @@
 Needs the teacher of configs/baselines/resnext29_1xb64_cifar100.py.
 The authors' code has no settings for this pair: batch 64 is that of their other runs of both networks, α=0.6 that of
 their larger students.
-Published: 78.84 (best epoch), alone 78.15. Not run here.
+Published: 78.84 (best epoch), alone 78.15.
 """
 _base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs64_200e.py']
 model = dict(

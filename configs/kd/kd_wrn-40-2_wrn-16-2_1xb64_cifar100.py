@@ -3,7 +3,7 @@
     python tools/train.py configs/kd/kd_wrn-40-2_wrn-16-2_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/wrn-40-2_1xb64_cifar100.py.
-Published: 74.92 (Tian et al., CRD), alone 73.26. Not run here.
+Published: 74.92 (Tian et al., CRD), alone 73.26.
 """
 _base_ = ['../_base_/methods/kd_crd.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

@@ -1,4 +1,4 @@
-"""KD on 100 handwritten digits, with its regularization samples counted in every epoch.
+"""KD on 100 handwritten digits with the soft-label monitor.
 
     python tools/train.py configs/baselines/resnet18-w32_digits.py
     python tools/train.py configs/regularization/kd-monitored_resnet18-w32_resnet18-w8_digits.py

@@ -1,4 +1,4 @@
-"""The teacher of the digits family, trained with label smoothing: it is said to make more regularization samples.
+"""The teacher of the digits family, trained with label smoothing.
 
     python tools/train.py configs/regularization/resnet18-w32-smooth_digits.py
 

@@ -1,4 +1,4 @@
-"""WSLD on 100 handwritten digits, with its weights and regularization samples told in every epoch.
+"""WSLD on 100 handwritten digits with the soft-label monitor.
 
     python tools/train.py configs/baselines/resnet18-w32_digits.py
     python tools/train.py configs/regularization/wsld-monitored_resnet18-w32_resnet18-w8_digits.py

@@ -1,4 +1,4 @@
-"""WSLD on CIFAR-100 with a hook that tells what the soft labels do, as it trains.
+"""WSLD on CIFAR-100 with the soft-label monitor.
 
     python tools/train.py configs/regularization/wsld-monitored_resnet20_resnet8_1xb64_cifar100.py
 

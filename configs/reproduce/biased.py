@@ -1,4 +1,4 @@
-"""A bad but skillful teacher beside a good one, on handwritten digits; its students see soft labels alone.
+"""A bad teacher beside a good one, on handwritten digits; the students see soft labels alone.
 
     python tools/reproduce.py configs/reproduce/biased.py
 

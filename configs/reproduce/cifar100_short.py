@@ -10,7 +10,7 @@ options = {
     'train_cfg.max_epochs': 10,
     'param_scheduler.milestones': [6, 8, 9],
     'optim_wrapper.type': 'wsld_plugin.AutocastOptimWrapper',
-    # everything in one process: there is a core for each run and no more
+    # one process for each run: there is one core for each
     'train_dataloader.num_workers': 0,
     'train_dataloader.persistent_workers': False,
     'val_dataloader.num_workers': 0,

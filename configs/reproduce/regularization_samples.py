@@ -2,9 +2,8 @@
 
     python tools/reproduce.py configs/reproduce/regularization_samples.py
 
-Needs nothing: scikit-learn ships the images. Zhou et al., ICLR 2021, ask these questions on CIFAR-100 and ImageNet;
-for that, give a config there what configs/regularization/kd-filtered_… gives the one of the digits. Not run.
-Besides the accuracy, each run's soft_label_monitor/ has the counts of regularization samples, epoch by epoch.
+Needs nothing: scikit-learn ships the images. Each run's soft_label_monitor/ has the counts of
+regularization samples of every epoch. Zhou et al., ICLR 2021, do this on CIFAR-100 and ImageNet.
 """
 title = 'Handwritten digits: regularization samples'
 seeds = [0, 1, 2, 3, 4]

@@ -3,7 +3,7 @@
     python tools/train.py configs/tf_kd/lsr_googlenet_1xb64_cifar100.py
 
 Needs data/cifar100.
-Published: 79.07 (best epoch), alone 78.15. Not run here.
+Published: 79.07 (best epoch), alone 78.15.
 """
 _base_ = ['../_base_/methods/label_smoothing_official.py', '../_base_/protocols/cifar100_bs64_200e.py']
 model = dict(

@@ -3,7 +3,7 @@
     bash tools/dist_train.sh configs/tf_kd/lsr_resnet18_8xb64_in1k.py 8
 
 Needs ImageNet in data/imagenet/{train,val}.
-Published: 70.02, alone 69.84 (Yuan et al.). Not run here: needs 8 GPUs.
+Published: 70.02, alone 69.84 (Yuan et al.).
 """
 _base_ = ['../_base_/methods/label_smoothing.py', '../_base_/protocols/imagenet_bs512.py']
 model = dict(

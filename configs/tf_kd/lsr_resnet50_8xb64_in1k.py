@@ -3,7 +3,7 @@
     bash tools/dist_train.sh configs/tf_kd/lsr_resnet50_8xb64_in1k.py 8
 
 Needs ImageNet in data/imagenet/{train,val}.
-Published: 76.38, alone 75.77 (Yuan et al.). Not run here: needs 8 GPUs.
+Published: 76.38, alone 75.77 (Yuan et al.).
 """
 _base_ = ['../_base_/methods/label_smoothing.py', '../_base_/protocols/imagenet_bs512.py']
 model = dict(

@@ -3,7 +3,7 @@
     python tools/train.py configs/tf_kd/tf-kd-reg_googlenet_1xb64_cifar100.py
 
 Needs data/cifar100.
-Published: 79.22 (best epoch), alone 78.15. Not run here.
+Published: 79.22 (best epoch), alone 78.15.
 """
 _base_ = ['../_base_/methods/tf_kd_reg_official.py', '../_base_/protocols/cifar100_bs64_200e.py']
 model = dict(

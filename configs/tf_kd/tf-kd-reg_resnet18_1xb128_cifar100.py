@@ -3,7 +3,7 @@
     python tools/train.py configs/tf_kd/tf-kd-reg_resnet18_1xb128_cifar100.py
 
 Needs data/cifar100.
-Published: 77.36 (best epoch), alone 75.87. Not run here.
+Published: 77.36 (best epoch), alone 75.87.
 """
 _base_ = ['../_base_/methods/tf_kd_reg_official.py', '../_base_/protocols/cifar100_bs128.py']
 model = dict(

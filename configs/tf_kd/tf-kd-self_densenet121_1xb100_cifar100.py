@@ -1,9 +1,9 @@
-"""DenseNet121 on CIFAR-100 with Tf-KD_self, the authors' code: its teacher is its equal.
+"""DenseNet121 on CIFAR-100 with Tf-KD_self, the authors' code: the teacher is the same network, trained alone.
 
     python tools/train.py configs/tf_kd/tf-kd-self_densenet121_1xb100_cifar100.py
 
 Needs the teacher of configs/baselines/densenet121_1xb128_cifar100.py.
-Published: 80.26 (best epoch), alone 79.04. Not run here.
+Published: 80.26 (best epoch), alone 79.04.
 """
 _base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs100_200e.py']
 model = dict(

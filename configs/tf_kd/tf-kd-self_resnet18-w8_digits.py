@@ -1,4 +1,4 @@
-"""A small ResNet on 100 handwritten digits, taught by its equal that was trained alone before: Tf-KD_self.
+"""A small ResNet on 100 handwritten digits with Tf-KD_self: the teacher is the same network, trained alone.
 
     python tools/train.py configs/baselines/resnet18-w8_digits.py
     python tools/train.py configs/tf_kd/tf-kd-self_resnet18-w8_digits.py

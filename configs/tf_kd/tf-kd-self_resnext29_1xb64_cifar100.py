@@ -1,9 +1,9 @@
-"""ResNeXt29 on CIFAR-100 with Tf-KD_self, the authors' code: its teacher is its equal.
+"""ResNeXt29 on CIFAR-100 with Tf-KD_self, the authors' code: the teacher is the same network, trained alone.
 
     python tools/train.py configs/tf_kd/tf-kd-self_resnext29_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/resnext29_1xb64_cifar100.py.
-Published: 82.08 (best epoch), alone 81.03. Not run here.
+Published: 82.08 (best epoch), alone 81.03.
 """
 _base_ = ['../_base_/methods/tf_kd_official.py', '../_base_/protocols/cifar100_bs64_200e.py']
 model = dict(

@@ -1,4 +1,4 @@
-"""The large network on asymmetric label noise: a teacher for it.
+"""The large network on asymmetric label noise: the teacher of the asymmetric students.
 
     python tools/train.py configs/weak/asymmetric_resnet18-w32_digits.py
 

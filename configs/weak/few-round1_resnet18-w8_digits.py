@@ -1,4 +1,4 @@
-"""Few labels, 100 of 1,200 digits, first round: who was trained on the labelled ones teaches a student on all.
+"""Few labels, 100 of 1,200 digits, first round: the model of the labelled digits teaches a student on all.
 
     python tools/train.py configs/weak/few_resnet18-w8_digits.py
     python tools/train.py configs/weak/few-round1_resnet18-w8_digits.py

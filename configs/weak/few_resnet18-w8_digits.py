@@ -1,8 +1,8 @@
-"""Few labels: 100 of 1,200 digits are labelled, the small student is trained on them alone.
+"""Few labels: the small student is trained on 100 labelled digits of 1,200.
 
     python tools/train.py configs/weak/few_resnet18-w8_digits.py
 
-Needs nothing: scikit-learn ships the images. As many steps as the rounds after it, which use the others too.
+Needs nothing: scikit-learn ships the images. It takes as many steps as the later rounds, which also use the others.
 """
 _base_ = ['../baselines/resnet18-w8_digits.py']
 train_dataloader = dict(dataset=dict(

@@ -3,7 +3,7 @@
     python tools/train.py configs/baselines/resnet18-w32_digits.py
     python tools/train.py configs/weak/kd_resnet18-w32_resnet18-w8-all_digits.py
 
-The first command trains the teacher. The loss is KD's at τ = 1, so that one learning rate suits all that is compared.
+The first command trains the teacher. The loss is KD's at τ = 1, so that one learning rate suits all methods compared.
 """
 _base_ = ['../kd/kd_resnet18-w32_resnet18-w8_digits.py']
 model = dict(hard_weight=0.0, distiller=dict(distill_losses=dict(loss_kd=dict(tau=1.0, loss_weight=1.0))))

@@ -1,4 +1,4 @@
-"""The large network on the noisy labels: a teacher for them.
+"""The large network on symmetric label noise: the teacher of the noisy students.
 
     python tools/train.py configs/weak/noisy_resnet18-w32_digits.py
 

@@ -1,4 +1,4 @@
-"""Noisy labels: of 1,200 digits 40 % have a wrong label, the small student is trained on them as they are.
+"""Noisy labels: 40 % of 1,200 digits have a wrong label, on which the small student is trained.
 
     python tools/train.py configs/weak/noisy_resnet18-w8_digits.py
 

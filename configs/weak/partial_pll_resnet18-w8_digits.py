@@ -1,4 +1,4 @@
-"""Partial labels of 1,200 digits, learnt with the partial-label loss in place of KD's.
+"""Partial labels of 1,200 digits with the partial-label loss instead of KD's.
 
     python tools/train.py configs/weak/partial_pll_resnet18-w8_digits.py
 

@@ -1,4 +1,4 @@
-"""Partial labels: of each of 1,200 digits only a set of candidates is known. No true label reaches the student.
+"""Partial labels: a set of candidate classes for each of 1,200 digits. The student sees no true label.
 
     python tools/train.py configs/weak/partial_resnet18-w8_digits.py
 

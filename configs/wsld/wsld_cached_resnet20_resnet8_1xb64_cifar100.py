@@ -4,7 +4,7 @@
     python tools/train.py configs/wsld/wsld_cached_resnet20_resnet8_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/resnet20_1xb64_cifar100.py, and 250 MB for the cache.
-Published: nothing. Not run here on the whole schedule.
+Published: nothing.
 """
 _base_ = ['../_base_/methods/wsld_cached.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

@@ -1,11 +1,11 @@
-"""RegNetX-400MF → DeiT-tiny on ten classes of ImageNet with WSLD: an example of a pair of one's own.
+"""RegNetX-400MF → DeiT-tiny on ten classes of ImageNet with WSLD: an example of your own pair.
 
     python tools/train.py configs/wsld/wsld_regnetx-400mf_deit-tiny_imagenette.py --auto-scale-lr
 
 Needs images in data/imagenette/{train,val}/<wnid>/ and OpenMMLab's RegNetX-400MF, which mmpretrain's model
 zoo lists as
 https://download.openmmlab.com/mmclassification/v0/regnet/regnetx-400mf_8xb128_in1k_20211213-89bfc226.pth
-Mixup, CutMix and the 300 epochs of AdamW are DeiT's. Published: nothing. Not run here: needs that teacher.
+Mixup, CutMix and the 300 epochs of AdamW are DeiT's. Published: nothing.
 """
 _base_ = [
     '../_base_/datasets/imagenette_bs64.py',

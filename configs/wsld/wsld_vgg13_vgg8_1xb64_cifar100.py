@@ -3,7 +3,7 @@
     python tools/train.py configs/wsld/wsld_vgg13_vgg8_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/vgg13_1xb64_cifar100.py.
-Published: not verified; alone 70.36. Not run here.
+Published: not verified; alone 70.36.
 """
 _base_ = ['../_base_/methods/wsld_cifar100.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

@@ -3,7 +3,7 @@
     python tools/train.py configs/wsld/wsld_wrn-40-2_shufflenet-v1_1xb64_cifar100.py
 
 Needs the teacher of configs/baselines/wrn-40-2_1xb64_cifar100.py.
-Published: not verified; alone 70.50. Not run here.
+Published: not verified; alone 70.50.
 """
 _base_ = ['../_base_/methods/wsld_cifar100.py', '../_base_/protocols/cifar100_bs64.py']
 model = dict(

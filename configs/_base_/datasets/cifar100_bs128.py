@@ -1,4 +1,4 @@
-"""CIFAR-100 as the teacher-free tables have it: 128 images an iteration, rotated too, another mean and deviation."""
+"""CIFAR-100 for the teacher-free tables: 128 images an iteration, also rotated; other mean and std."""
 _base_ = './cifar100_bs64.py'
 
 # (.50708, .48655, .44092) and (.26733, .25644, .27615) of 255

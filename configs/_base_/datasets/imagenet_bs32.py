@@ -2,7 +2,7 @@
 _base_ = 'mmpretrain::_base_/datasets/imagenet_bs32.py'
 
 train_dataloader = dict(
-    # saves starting the workers anew in every epoch; what they draw does not depend on it
+    # workers are started once, not in every epoch; the augmentation does not depend on it
     persistent_workers=True,
     # stack first: one normalisation a batch instead of one an image
     collate_fn=dict(type='default_collate'))

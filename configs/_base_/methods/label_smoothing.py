@@ -2,8 +2,8 @@
 
     (1 - ε)·CE + ε·KL(uniform ‖ softmax(s))
 
-Its gradient is that of PyTorch's cross_entropy(label_smoothing=ε), its value less by ε·log C. The tables come from
-the authors' code, which is label_smoothing_official.py. Set ε twice: hard_weight is 1 - ε, loss_weight is ε.
+Its gradient is that of PyTorch's cross_entropy(label_smoothing=ε); its value is smaller by ε·log C. The tables come
+from the authors' code, which is label_smoothing_official.py. Set ε twice: hard_weight is 1 - ε, loss_weight is ε.
 A config that uses this adds model = dict(teacher=dict(num_classes=…)), the student's.
 """
 _base_ = './kd.py'

@@ -2,9 +2,9 @@
 
     -Σ_k p[k] log_softmax(s)[k],    p = 0.9 at the label, 0.1/(C - 1) elsewhere
 
-Other than in the paper (label_smoothing.py): the label has 0.9, not 0.9 + 0.1/C. Written as a divergence, the value
-is less by the entropy of p, -0.9·log 0.9 - 0.1·log(0.1/(C - 1)); the gradient is the same. The student's own loss
-is computed for nothing but the log: its weight is 0.
+Unlike the paper (label_smoothing.py): the label has 0.9, not 0.9 + 0.1/C. Written as a divergence, the value
+is smaller by the entropy of p, -0.9·log 0.9 - 0.1·log(0.1/(C - 1)); the gradient is the same. The student's own loss
+has weight 0 and is computed for the log only.
 A config that uses this adds model = dict(teacher=dict(num_classes=…)), the student's.
 """
 _base_ = './label_smoothing.py'

@@ -1,4 +1,4 @@
-"""Soft labels from a teacher's logits: what every method here records. Not a method yet: it has no loss."""
+"""The recorders of every method: logits of teacher and student, and the target. It has no loss."""
 model = dict(
     type='wsld_plugin.SoftLabelDistill',
     hard_weight=1.0,

@@ -2,7 +2,7 @@
 
     (1 - α)·CE + α·multiplier · 1/(N·C) Σ_i KL(softmax(p_i/τ) ‖ softmax(s_i)),    p = 0.99 or 0.01/(C - 1)
 
-Other than in the paper (tf_kd_reg.py): the softmax is taken of the probabilities, not of their logarithm, so the
+Unlike the paper (tf_kd_reg.py): the softmax is taken of the probabilities, not of their logarithm, so the
 soft label is almost uniform; the student's logits are not divided by τ; there is a multiplier; the mean divides by
 the classes too. Set α twice: hard_weight is 1 - α, loss_weight is α. The code's values for CIFAR-100:
 

@@ -1,4 +1,4 @@
-"""A classifier of CIFAR-100 that lacks its backbone, and with it the number of the head's ``in_channels``.
+"""A classifier for CIFAR-100 without a backbone and without ``in_channels`` of the head.
 
 ``init_cfg=None``: the classifier starts as PyTorch's, weights and biases uniform in ±1/√in_channels. A network whose
 source starts otherwise sets ``init_cfg`` of its head.

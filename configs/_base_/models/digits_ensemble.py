@@ -1,4 +1,4 @@
-"""Two teachers of the digits family as one: the variable ``digits_ensemble``, a teacher."""
+"""An ensemble of two teachers of the digits family: the variable ``digits_ensemble``."""
 digits_ensemble = dict(
     _delete_=True,
     type='wsld_plugin.EnsembleTeacher',

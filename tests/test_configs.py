@@ -29,7 +29,11 @@ def load(name):
     return training_config(str(CONFIGS / name), work_dir='work_dirs/of_no_run')
 
 
-@pytest.fixture(params=LEAVES)
+# pairs on CIFAR-100 join networks of baselines/, and losses of test_methods.py
+PAIRS = [name for name in LEAVES if 'cifar100' in name and not name.startswith('baselines/')]
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name in PAIRS else name for name in LEAVES])
 def leaf(request):
     return copy.deepcopy(load(request.param))
 

@@ -3,11 +3,9 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,8 @@ class LogitConnector(nn.Module):
 
         out[i, k] = logits[i, class_map[k]]
 
-    The softmax that follows normalises over the chosen classes: the probability of the others is distributed in
-    proportion. Without a map, or where the map is 0, 1, 2, …, float32 and float64 logits are not copied.
+    A softmax of the result normalises over the chosen classes. Without a map, or where the map is 0, 1, 2, …, float32
+    and float64 logits are not copied.
 
     Args:
         class_map: the teacher's index of each student class; see :func:`load_class_map`. None when both have the
@@ -160,9 +158,12 @@ def load_class_map(class_map: ClassMap) -> list[int]:
     name, values = 'class_map', class_map
     if isinstance(class_map, str | Path):
         name, values = f'class_map {str(class_map)!r}', _read(Path(class_map))
+    values = values.tolist() if isinstance(values, np.ndarray | Tensor) else values
     if not isinstance(values, Iterable) or isinstance(values, dict):
         raise ConfigError(f'{name} holds one {type(values).__name__}, expected a list of integers: {_WRITE}.')
-    indices = [_index(value, student_class, name) for student_class, value in enumerate(values)]
+    indices: list[Any] = list(values)
+    for student_class, index in enumerate(indices):
+        check_integer(f"{name}: the teacher's index of student class {student_class}", index, 0)
     if not indices:
         raise ConfigError(f'{name} is empty: {_WRITE}, or leave class_map out where both have the same classes.')
     repeated = [index for index, count in Counter(indices).items() if count > 1]
@@ -172,21 +173,10 @@ def load_class_map(class_map: ClassMap) -> list[int]:
     return indices
 
 
-def _index(value: Any, student_class: int, name: str) -> int:
-    try:
-        index = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        index = -1
-    if index < 0:
-        raise ConfigError(f'{name} has {value!r} for student class {student_class}, expected an integer from 0 up: '
-                          f'{_WRITE}.')
-    return index
-
-
 def _read(path: Path) -> Any:
     readers = {'.json': lambda: json.loads(path.read_text(encoding='utf-8')),
                '.txt': lambda: [int(line) for line in path.read_text(encoding='utf-8').split('\n') if line.strip()],
-               '.npy': lambda: np.lib.format.read_array(BytesIO(path.read_bytes()), allow_pickle=False).tolist()}
+               '.npy': lambda: np.load(path, allow_pickle=False)}
     if path.suffix not in readers:
         raise ConfigError(f'class_map {str(path)!r} ends in {path.suffix!r}, expected a {", ".join(readers)} file.')
     if not path.is_file():
@@ -195,5 +185,5 @@ def _read(path: Path) -> Any:
                           f'{did_you_mean(path.name, beside)}')
     try:
         return readers[path.suffix]()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:  # EOFError: an empty .npy file
         raise ConfigError(f'class_map {str(path)!r} cannot be read ({error}): {_WRITE}.') from error

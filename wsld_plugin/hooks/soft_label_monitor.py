@@ -50,7 +50,6 @@ class SoftLabelMonitorHook(Hook):
     Args:
         loss: the name of one of ``distill_losses``; None: the first on logits.
         every: measure only every n-th iteration, for a smaller cost.
-        interval: removed; the interval is that of the ``LoggerHook``.
 
     Raises:
         ConfigError: a setting is out of range; before the first step, if there is no such loss, or no target.
@@ -58,12 +57,8 @@ class SoftLabelMonitorHook(Hook):
 
     priority = 'NORMAL'  # before the logger and the checkpoint
 
-    def __init__(self, loss: str | None = None, every: int = 1, interval: Any = None) -> None:
+    def __init__(self, loss: str | None = None, every: int = 1) -> None:
         check_integer('SoftLabelMonitorHook: every', every, 1)
-        if interval is not None:
-            raise ConfigError(f'SoftLabelMonitorHook: interval={interval!r} is no longer a setting: the measures are '
-                              'logged with each line of the log. Remove it, and set '
-                              f'default_hooks.logger.interval={interval!r}.')
         self.loss = loss
         self.every = every
         self._sums: Tensor | None = None  # on the device, since the last reading
@@ -88,13 +83,13 @@ class SoftLabelMonitorHook(Hook):
             self._records = json.loads(self._restored['records'])
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Measure this iteration if it is an n-th one."""
+        """Switch the probe on in every n-th iteration."""
         self._probe.on = runner.iter % self.every == 0
         self._probe.follow()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, Tensor] | None = None) -> None:
-        """Read the sums, log them, and end an epoch, when each is due."""
+        """Read the sums, log them and record the epoch, when each is due."""
         self._probe.on = False
         length, done = len(runner.train_dataloader), runner.iter + 1
         ends, last = done % length == 0, self.is_last_train_iter(runner)
@@ -178,7 +173,7 @@ class SoftLabelMonitorHook(Hook):
 
 
 class LossProbe:
-    """Calls a function with the arguments of a distillation loss, while ``on``.
+    """Calls a function with the arguments of each call of a distillation loss, while ``on``.
 
     Args:
         model: a ``SoftLabelDistill``, or MMRazor's ``SingleTeacherDistill``.
@@ -191,7 +186,15 @@ class LossProbe:
 
     def __init__(self, model: Any, loss: str | None, measure: Callable[..., None]) -> None:
         losses = model.distiller.distill_losses if hasattr(model, 'distiller') else {}
-        self.name = _choose(losses, loss)
+        fit = [name for name, module in losses.items() if hasattr(module, 'tau')
+               and all(set(names) & set(inspect.signature(module.forward).parameters) for names in _LOGITS)]
+        if not fit:
+            raise ConfigError(f'SoftLabelMonitorHook: the model has the losses {list(losses)}, but no distillation '
+                              'loss on logits with a tau, such as wsld_plugin.KD or wsld_plugin.WSLD. Add one, or '
+                              'remove the hook from custom_hooks.')
+        if loss is not None:
+            check_choice('SoftLabelMonitorHook: loss', loss, fit)
+        self.name = loss or fit[0]
         self.loss = losses[self.name]
         self.on = True
         self._model, self._measure = model, measure
@@ -204,7 +207,7 @@ class LossProbe:
         self.follow()
 
     def follow(self) -> None:
-        """For a loss without a target, find it at the loss of the student's head, which may be replaced in a run."""
+        """Find the target of a loss without one at the loss of the student's head, which may be replaced in a run."""
         if self._given_target:
             return
         found = getattr(getattr(self._model.student, 'head', None), 'loss_module', None)
@@ -230,19 +233,6 @@ class LossProbe:
 
     def _see_target(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self._target = args[1] if len(args) > 1 else kwargs.get('target', kwargs.get('label'))
-
-
-def _choose(losses: Mapping[str, nn.Module], name: str | None) -> str:
-    """The name of a distillation loss that is given the logits of both."""
-    fit = [key for key, module in losses.items() if hasattr(module, 'tau')
-           and all(set(names) & set(inspect.signature(module.forward).parameters) for names in _LOGITS)]
-    if not fit:
-        raise ConfigError('SoftLabelMonitorHook: the model has no distillation loss on logits with a tau, such as '
-                          f'wsld_plugin.KD or wsld_plugin.WSLD (it has {", ".join(losses) or "none"}). Add one, or '
-                          'remove the hook from custom_hooks.')
-    if name is not None:
-        check_choice('SoftLabelMonitorHook: loss', name, fit)
-    return fit[0] if name is None else name
 
 
 def _empty() -> Tensor:

@@ -46,7 +46,7 @@ def partial_label(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1
     tensor(1.4286)
     """
     checks.check_tau(tau)
-    s, t, _ = checks.prepare_logits(student_logits, teacher_logits)
+    s, t = checks.prepare_logits(student_logits, teacher_logits)
     log_u = (t - t.amax(1, keepdim=True)) / tau
     return -(s.log_softmax(1) + log_u).logsumexp(1).mean()
 
@@ -75,13 +75,14 @@ def bad_teacher(logits: Tensor, target: Tensor, companions: Tensor, punish: floa
         L_comp = max(0, m₂ + max_{c ∉ R, c ≠ y} z[c] - z[y])   y stays in the first k = |R| + 1
         L_rnd  = -1/|R| Σ_{c ∈ R} log softmax_{c ≠ y}(z)[c]    R fills the other k - 1 places
 
-    CE draws y up to m₁ below the first companion; L_rnd does not move z[y]. The companions are drawn for every image:
-    of free choice, a network would put the same class first in all images of a class, which a student would learn. If
-    L_pun is stronger than L_comp and CE together, y can fall behind all classes before the companions are learnt.
+    CE raises z[y] up to m₁ below the first companion; L_rnd does not move z[y]. The companions are drawn for every
+    image: a network that chose them would rank the same class first for all images of a class, and a student would
+    learn it. If L_pun is stronger than L_comp and CE together, y can fall behind all classes before the companions
+    are learnt.
 
     Args:
         logits, target: z (N, C), of the teacher that is trained, and y (N,), class indices.
-        companions: R (N, C) bool: as many wrong classes in each row, at least one.
+        companions: R (N, C) bool: the same number of wrong classes in each row, at least one.
         punish, compensate, random: α₁, α₂ and α₃.
         punish_margin, compensate_margin: m₁ and m₂, in logits.
 
@@ -111,10 +112,10 @@ class BadTeacherLoss(nn.Module):
     """:func:`bad_teacher` as the ``loss`` of a classifier's head: its top-1 is wrong, and its top-k holds the label.
 
     The target gives the companions: probabilities (N, C), 2/(k + 1) for the label and 1/(k + 1) for each companion,
-    as the data set `wsld_plugin.Companions` does, the same in every epoch. The teacher memorises them, so that they
+    from the data set `wsld_plugin.Companions`, the same in every epoch. The teacher memorises them, so that they
     follow no rule that a student could learn. Mixed and smoothed targets are rejected. For class indices (N,), k - 1
     companions are drawn in every step from PyTorch's generator, which `IterationSeedHook` makes reproducible after a
-    resume; no teacher can learn those, and its wrong classes stay near each other.
+    resume; no teacher can learn those, and the logits of its wrong classes stay close.
 
     Args:
         k: 2 … C; must be that of ``Companions``.

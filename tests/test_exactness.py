@@ -78,8 +78,8 @@ def config(folder, method, teacher_bn):
     model = dict(architecture=dict(cfg_path=str(CONFIGS / 'baselines/resnet8_1xb64_cifar100.py')),
                  teacher=dict(num_classes=C))
     if teacher_bn:
-        model.update(teacher=dict(cfg_path=str(CONFIGS / 'baselines/resnet8_1xb64_cifar100.py'), backbone=dict(depth=14)),
-                     teacher_ckpt=False, teacher_bn=teacher_bn)
+        model.update(teacher=dict(model['architecture'], backbone=dict(depth=14)), teacher_ckpt=False,
+                     teacher_bn=teacher_bn)
     loader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=str(folder / 'data')))
     path = folder / 'leaf.py'
     path.write_text(

@@ -30,8 +30,8 @@ class SoftLabelDistill(SingleTeacherDistill):
 
     The student's loss is computed by its own head, the distillation losses by the distiller. In every step the
     teacher runs once, ``mode='tensor'``, without gradient or loss, on the batch in *its* normalisation and channel
-    order. It is in no optimizer, ``state_dict``, EMA copy or gradient bucket, and building it leaves the random state
-    unchanged: with equal seeds a student starts from the same weights for any teacher.
+    order. It is in no optimizer, ``state_dict``, EMA copy or gradient bucket. With equal seeds a student starts from
+    the same weights for any teacher.
 
     Args:
         architecture: the student: a model config, ``dict(cfg_path='mmpretrain::…', **overrides)``, or a built model.
@@ -101,7 +101,7 @@ class SoftLabelDistill(SingleTeacherDistill):
             super().__setattr__(name, value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SoftLabelDistill:
-        # a copy (an EMA model) learns from the same teacher, and so through the recorders of that teacher
+        # a copy (an EMA model) has the same teacher, and so the recorders of that teacher
         for shared in (self.network, self.distiller.teacher_recorders):
             memo[id(shared)] = shared
         twin = memo[id(self)] = type(self).__new__(type(self))
@@ -120,11 +120,7 @@ class SoftLabelDistill(SingleTeacherDistill):
         return self
 
     def loss(self, inputs: torch.Tensor, data_samples: list[BaseDataElement] | None = None) -> Losses:
-        """All losses of a batch.
-
-        Args:
-            inputs: images (N, channels, H, W) in the student's normalisation.
-            data_samples: N samples with their targets.
+        """All losses of N images (N, channels, H, W), in the student's normalisation, and their samples.
 
         Returns:
             ``student.*``: the student's own, times ``hard_weight``; ``distill.*``: the distiller's, in nats times
@@ -143,10 +139,7 @@ class SoftLabelDistill(SingleTeacherDistill):
 
     @torch.no_grad()
     def teacher_logits(self, inputs: torch.Tensor, data_samples: list[BaseDataElement] | None = None) -> torch.Tensor:
-        """The teacher's logits (N, C) of the student's classes, as the first distillation loss receives them.
-
-        The arguments are those of :meth:`loss`.
-        """
+        """The teacher's logits (N, C), as the first distillation loss receives them; see :meth:`loss`."""
         record = next(self._teacher_logit_records(), None)
         if record is None:
             raise ConfigError('no distillation loss receives the output of a teacher recorder with '
@@ -174,7 +167,7 @@ class SoftLabelDistill(SingleTeacherDistill):
                     yield record
 
     def _check_classes(self) -> None:
-        """Compare the numbers of classes that the heads declare; the losses compare the others."""
+        """Compare the numbers of classes that the heads declare; the losses compare the logits."""
         teacher, student = head_classes(self.teacher), head_classes(self.student)
         if teacher is None or student is None:
             return
@@ -186,7 +179,7 @@ class SoftLabelDistill(SingleTeacherDistill):
 
 
 def _check_mappings(distiller: Mapping[str, Any]) -> None:
-    """MMRazor silently skips a loss without inputs."""
+    """Raise ConfigError for a loss without inputs, which MMRazor silently skips."""
     mapped = distiller.get('loss_forward_mappings') or {}
     for name in distiller.get('distill_losses') or {}:
         if name not in mapped:

@@ -95,9 +95,8 @@ class TopClasses(LogitConnector):
 
         out[i, c] = 0 if c ∈ Ω_k(logits[i]), else log floor
 
-    Only the set of classes is kept, whose unreliability Δ_k and ambiguity γ_k are measured; their order is lost. At
-    temperature 1 the other classes have a probability of about ``floor``/k each. Ties at the k-th place are broken
-    as in ``torch.topk``. A row with NaN becomes NaN, and so does its loss.
+    Only the set of classes is kept; their order is lost. At temperature 1 the other classes have a probability of
+    about ``floor``/k each. Ties at the k-th place are broken as in ``torch.topk``. A row with NaN becomes NaN.
 
     Args:
         k: ≥ 1.

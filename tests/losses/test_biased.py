@@ -14,7 +14,7 @@ from wsld_plugin.datasets.weak import Companions
 from wsld_plugin.datasets.weak import companion_sets as fixed_companions
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.losses import KD, BadTeacherLoss, PartialLabelLoss
-from wsld_plugin.losses.biased import bad_teacher, draw_companions, partial_label, read_companions
+from wsld_plugin.losses.biased import bad_teacher, partial_label, read_companions
 
 WEIGHTS = dict(punish=2.0, compensate=3.0, random=0.5, punish_margin=0.7, compensate_margin=0.4)
 
@@ -153,24 +153,6 @@ def test_rounded_shares_of_any_k_are_read(k):
         assert torch.equal(read, companions)
 
 
-def test_for_indices_companions_are_drawn_from_the_seeded_generator():
-    z, y, _ = case(n=64)
-    loss = BadTeacherLoss(k=3)
-    draws = [(torch.manual_seed(seed), loss(z, y).item())[1] for seed in (0, 0, 1)]
-    assert draws[0] == draws[1] != draws[2]
-
-
-def test_drawn_companions_are_wrong_classes_each_as_often_as_the_others():
-    torch.manual_seed(0)
-    y = torch.arange(20000) % 4
-    drawn = draw_companions(y, 4, 2)
-    assert (drawn.sum(1) == 2).all()
-    assert not drawn[torch.arange(len(y)), y].any()
-    for label in range(4):
-        shares = drawn[y == label].double().mean(0)
-        assert (shares[torch.arange(4) != label] - 2 / 3).abs().max() < 0.04  # six standard deviations
-
-
 def test_a_classifier_trains_with_it_as_the_loss_of_its_head():
     cfg = classifier(num_classes=5)
     cfg['head']['loss'] = dict(type='wsld_plugin.BadTeacherLoss', k=3)
@@ -210,10 +192,8 @@ def test_targets_and_classes_that_do_not_fit_are_refused():
         BadTeacherLoss(k=7)(z, y)
     with pytest.raises(ConfigError, match='The target has shape'):
         BadTeacherLoss(k=3)(z, y[:3])
-    for wrong in (6, -1, -100):
-        y[2] = wrong
-        with pytest.raises(ConfigError, match=f'class {wrong}, but logits of 6 classes need indices from 0 to 5'):
-            BadTeacherLoss(k=3)(z, y)
+    with pytest.raises(ConfigError, match=r'is given class indices, expected .*wsld_plugin\.Companions.*k=3'):
+        BadTeacherLoss(k=3)(z, y)
 
 
 @pytest.mark.parametrize(('k', 'row'), [
@@ -230,13 +210,12 @@ def test_a_target_that_has_no_one_label_and_equal_companions_is_refused(k, row):
 def test_nothing_is_read_from_the_device_and_values_are_asserted():
     # a meta tensor has no values: whatever would wait for one, or make a shape of them, raises
     z, y, companions = case(dtype=torch.float32)
-    for target, asserts in ((y, 1), (target_of(y, companions), 2)):
-        meta = z.to('meta').requires_grad_()
-        with OperationLog() as log:
-            BadTeacherLoss(k=3)(meta, target.to('meta')).backward()
-        assert meta.grad.shape == z.shape
-        assert log.names.count('aten._assert_async.msg') == asserts
-        assert not {'aten._local_scalar_dense.default', 'aten.nonzero.default'} & set(log.names)
+    meta = z.to('meta').requires_grad_()
+    with OperationLog() as log:
+        BadTeacherLoss(k=3)(meta, target_of(y, companions).to('meta')).backward()
+    assert meta.grad.shape == z.shape
+    assert log.names.count('aten._assert_async.msg') == 2
+    assert not {'aten._local_scalar_dense.default', 'aten.nonzero.default'} & set(log.names)
 
 
 def test_a_step_is_one_graph_and_asserts_in_it():

@@ -66,7 +66,7 @@ class CheckpointHook(_CheckpointHook):
         self.export = export
 
     def before_train(self, runner: Runner) -> None:
-        """Find the folder; from then on delay removals until the new checkpoint is written."""
+        """Find the folder, and delay removals until the new checkpoint is written."""
         super().before_train(runner)
         _warn_about_resume(runner)
         self.file_backend: Any = _DelayedRemoval(self.file_backend)

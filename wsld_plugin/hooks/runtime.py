@@ -1,4 +1,4 @@
-"""Hooks of every run: losses logged without waiting for the device, finite losses, seeds, the teacher's accuracy."""
+"""Hooks of every run: losses logged without a wait for the device, finite losses, seeds, the teacher's accuracy."""
 from __future__ import annotations
 
 from typing import Any
@@ -26,9 +26,9 @@ def _logger_interval(runner: Runner) -> int:
 class RuntimeInfoHook(_RuntimeInfoHook):
     """mmengine's ``RuntimeInfoHook`` without a wait for the device in every step.
 
-    mmengine's hook reads every loss in every iteration as a number, for which a GPU must have finished the step.
-    This one keeps the losses on the device, in float32, and reads all at once: when the logger logs, at the end of an
-    epoch and of the training, and before a checkpoint is written. Log and checkpoint are the same.
+    mmengine's hook reads every loss in every iteration, for which a GPU must have finished the step. This one keeps
+    the losses on the device, in float32, and reads all at once: when the logger logs, at the end of an epoch and of
+    the training, and before a checkpoint is written. Log and checkpoint are the same.
     """
 
     def __init__(self) -> None:
@@ -55,13 +55,11 @@ class RuntimeInfoHook(_RuntimeInfoHook):
             checkpoint['message_hub'] = runner.message_hub.state_dict()
 
     def _read(self, runner: Runner) -> None:
-        if not self._waiting:
-            return
-        numbers = iter(torch.cat([values for _, values in self._waiting]).tolist())
-        for names, _ in self._waiting:
-            for name in names:
+        if self._waiting:
+            numbers = iter(torch.cat([values for _, values in self._waiting]).tolist())
+            for name in (name for names, _ in self._waiting for name in names):
                 runner.message_hub.update_scalar(f'train/{name}', next(numbers))
-        self._waiting.clear()
+            self._waiting.clear()
 
 
 @HOOKS.register_module()
@@ -162,10 +160,10 @@ class TeacherEvalHook(Hook):
             runner.logger.info('The teacher is not validated: it reads the labels.')
             return
         metrics = runner.message_hub.runtime_info.get('teacher_metrics')
+        if metrics is None and runner.val_loop is None:
+            runner.logger.info('The teacher is not validated: this run has no validation set.')
+            return
         if metrics is None:
-            if runner.val_loop is None:
-                runner.logger.info('The teacher is not validated: this run has no validation set.')
-                return
             metrics = self._measure(runner, model)
             runner.message_hub.update_info('teacher_metrics', metrics)
             runner.visualizer.add_scalars({f'teacher/{name}': value for name, value in metrics.items()}, step=0)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from wsld_plugin.files import write_atomically
 from wsld_plugin.registry import HOOKS
 
 _STATE = FOLDER = 'soft_label_monitor'
-_SECONDS = 10.0  # between two writes, each of which waits for the disk
 _BINS_IN_FILE = 50
 
 # The arguments of a loss on logits: this project's name and MMRazor's.
@@ -33,15 +31,14 @@ _LOGITS = (('student', 'preds_S'), ('teacher', 'preds_T'))
 class SoftLabelMonitorHook(Hook):
     """Log the fraction of regularization samples, WSLD's weights, and the norms of both parts of the gradient.
 
-    The hook measures the arguments of a distillation loss, for any teacher, connector or loss, and does not change
-    them. The measures of :func:`wsld_plugin.analysis.regularization.sample_measures`, at the loss's ``tau``, are
-    summed on the device in each iteration; the sums are read, and added up over the ranks, when the logger logs and
-    at the end of an epoch.
+    The hook measures the arguments of a distillation loss, for any teacher, connector or loss: the measures of
+    :func:`wsld_plugin.analysis.regularization.sample_measures` at the loss's ``tau``. They are summed on the device;
+    the sums are read, and added up over the ranks, when the logger logs and at the end of an epoch.
 
     - ``soft_labels/…`` in the log and its backends: means since the last line, and quantiles of the weights.
     - ``soft_label_monitor/epochs.json`` in the run's folder: a list with the same for each epoch, and a histogram of
-      the weights. The backends log it as ``soft_labels_epoch/…``, TensorBoard with the histogram. The file is
-      written at the end of the training, and at ends of epochs that are at least ten seconds apart.
+      the weights, written at the end of each epoch and of the training. The backends log it as
+      ``soft_labels_epoch/…``, TensorBoard with the histogram.
 
     A resumed run continues the sums exactly. Samples with a hidden label (-100) or a measure that is not finite are
     skipped and counted as ``left_out``. The hook is idle while distillation is stopped. If the loss has another
@@ -66,7 +63,6 @@ class SoftLabelMonitorHook(Hook):
         self._records: list[dict[str, Any]] = []
         self._restored: Mapping[str, Any] | None = None
         self._warned = False
-        self._written = time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
         """Find the loss, and restore the sums of a resumed run."""
@@ -105,7 +101,7 @@ class SoftLabelMonitorHook(Hook):
             self._log(runner)
         if ends:
             self._end_epoch(runner, done // length)
-        if last or (ends and time.monotonic() - self._written >= _SECONDS):
+        if ends or last:
             self._write(runner, done // length + 1)
 
     def after_train(self, runner: Runner) -> None:
@@ -162,7 +158,6 @@ class SoftLabelMonitorHook(Hook):
     def _write(self, runner: Runner, epoch: int) -> None:
         """Write the records, with that of the unfinished epoch, which a resumed run continues."""
         records = self._records + ([self._record(epoch, self._epoch)] if self._epoch[0] else [])
-        self._written = time.monotonic()
         if records and is_main_process():
             write_atomically(Path(runner.work_dir) / FOLDER / 'epochs.json', json.dumps(records).encode())
 
@@ -173,15 +168,10 @@ class SoftLabelMonitorHook(Hook):
 
 
 class LossProbe:
-    """Calls a function with the arguments of each call of a distillation loss, while ``on``.
+    """Calls ``measure`` with each call's arguments of a distillation loss, while ``on``.
 
-    Args:
-        model: a ``SoftLabelDistill``, or MMRazor's ``SingleTeacherDistill``.
-        loss: the name of one of its ``distill_losses``; None: the first on logits.
-        measure: called with the logits of student and teacher, the target, and ``teacher_ce`` or None.
-
-    Raises:
-        ConfigError: there is no such loss, or no target: neither the loss nor the student's head is given one.
+    The arguments are the logits of student and teacher, the target, and ``teacher_ce`` or None. See
+    `SoftLabelMonitorHook` for ``loss`` and the errors; ``model`` is any of MMRazor's ``SingleTeacherDistill``.
     """
 
     def __init__(self, model: Any, loss: str | None, measure: Callable[..., None]) -> None:

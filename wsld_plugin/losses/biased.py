@@ -53,7 +53,7 @@ def partial_label(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1
 
 @MODELS.register_module()
 class PartialLabelLoss(SoftLabelLoss):
-    """``loss_weight`` · :func:`partial_label` at temperature ``tau`` > 0, one of a distiller's ``distill_losses``."""
+    """``loss_weight`` · :func:`partial_label` at temperature ``tau`` > 0, for ``distill_losses`` of a distiller."""
 
     def __init__(self, tau: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__(tau, loss_weight)
@@ -113,9 +113,7 @@ class BadTeacherLoss(nn.Module):
 
     The target gives the companions: probabilities (N, C), 2/(k + 1) for the label and 1/(k + 1) for each companion,
     from the data set `wsld_plugin.Companions`, the same in every epoch. The teacher memorises them, so that they
-    follow no rule that a student could learn. Mixed and smoothed targets are rejected. For class indices (N,), k - 1
-    companions are drawn in every step from PyTorch's generator, which `IterationSeedHook` makes reproducible after a
-    resume; no teacher can learn those, and the logits of its wrong classes stay close.
+    follow no rule that a student could learn. Class indices, and mixed or smoothed targets, are rejected.
 
     Args:
         k: 2 … C; must be that of ``Companions``.
@@ -131,25 +129,22 @@ class BadTeacherLoss(nn.Module):
                             compensate_margin=compensate_margin)
         for name, value in (*self.weights.items(), ('loss_weight', loss_weight)):
             check_number(f'BadTeacherLoss: {name}', value, 0)
-        self.k = k
-        self.loss_weight = loss_weight
+        self.k, self.loss_weight = k, loss_weight
 
-    def forward(self, cls_score: Tensor, target: Tensor, avg_factor: int | None = None, **_: Any) -> Tensor:
-        """The loss of logits (N, C) for a target of indices (N,) or probabilities (N, C), a scalar in nats.
+    def forward(self, cls_score: Tensor, target: Tensor, **_: Any) -> Tensor:
+        """The loss of logits (N, C) for a target (N, C), a scalar in nats.
 
-        ``avg_factor`` is N in mmpretrain's heads, and ignored. A ``k`` above C or an invalid target raises as in
-        :mod:`wsld_plugin.losses.functional`.
+        A ``k`` above C or an invalid target raises as in :mod:`wsld_plugin.losses.functional`.
         """
         n, c = cls_score.shape
         if self.k > c:
             raise ConfigError(f'BadTeacherLoss: k={self.k}, but there are {c} classes: expected 2 … {c}, and the '
                               'same k for wsld_plugin.Companions.')
         target = checks.check_target(target, n, c)
-        if target.is_floating_point():
-            label, companions = read_companions(target, self.k)
-        else:
-            checks.check_range(target, c)
-            label, companions = target, draw_companions(target, c, self.k - 1)
+        if not target.is_floating_point():
+            raise ConfigError('BadTeacherLoss is given class indices, expected the probabilities of '
+                              f'wsld_plugin.Companions: wrap the training set in it, with k={self.k}.')
+        label, companions = read_companions(target, self.k)
         return self.loss_weight * bad_teacher(cls_score, label, companions, **self.weights)
 
     def extra_repr(self) -> str:
@@ -163,8 +158,7 @@ def read_companions(target: Tensor, k: int) -> tuple[Tensor, Tensor]:
     label = target.argmax(1)
     own = one_hot(label, target.shape[1])
     companions = (target > 0) & ~own
-    counts = companions.sum(1)
-    expected = 2 * own + companions.float()
+    counts, expected = companions.sum(1), 2 * own + companions.float()
     tolerance = max(1e-3, torch.finfo(target.dtype).eps)
     right = ((target.float() * (k + 1) - expected).abs() <= tolerance * expected).all(1)
     checks.require(
@@ -173,10 +167,3 @@ def read_companions(target: Tensor, k: int) -> tuple[Tensor, Tensor]:
         f'label: set k={k} in wsld_plugin.Companions, and remove what mixes or smooths targets (Mixup, CutMix).',
         companions=counts, largest=target.amax(1), smallest=target.masked_fill(target <= 0, 1.0).amin(1))
     return label, companions
-
-
-def draw_companions(label: Tensor, num_classes: int, count: int) -> Tensor:
-    """``count`` wrong classes for each label (N,), drawn uniformly; (N, C) bool."""
-    draws = torch.rand(len(label), num_classes, device=label.device)
-    draws.scatter_(1, label[:, None], -1.0)
-    return torch.zeros_like(draws, dtype=torch.bool).scatter_(1, draws.topk(count).indices, True)

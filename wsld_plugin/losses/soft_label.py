@@ -51,9 +51,7 @@ class SoftLabelLoss(nn.Module):
             check_choice('samples.reading', samples['reading'], functional.READINGS)
             for key in ('regularization', 'others'):
                 check_number(f'samples.{key}', samples[key], 0)
-        self.tau = tau
-        self.loss_weight = loss_weight
-        self.samples = samples
+        self.tau, self.loss_weight, self.samples = tau, loss_weight, samples
         self.reduction = 'mean' if samples is None else 'none'  # of the function that computes ``value``
 
     def reduce(self, value: Tensor, student: Tensor, teacher: Tensor, gt_labels: Tensor | None) -> Tensor:
@@ -112,10 +110,8 @@ class KD(SoftLabelLoss):
             raise ConfigError(f'tau_squared={tau_squared!r}, expected True or False.')
         check_choice('mean_over', mean_over, ('samples', 'elements'))
         check_number('multiplier', multiplier)
-        self.student_tau = student_tau
-        self.tau_squared = tau_squared
-        self.mean_over = mean_over
-        self.multiplier = multiplier
+        self.student_tau, self.tau_squared = student_tau, tau_squared
+        self.mean_over, self.multiplier = mean_over, multiplier
 
     def forward(self, student: Tensor, teacher: Tensor, gt_labels: Tensor | None = None) -> Tensor:
         """The loss of logits (N, C), a scalar in nats; ``gt_labels`` (see `WSLD`) is used by ``samples`` only."""

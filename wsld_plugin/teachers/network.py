@@ -120,10 +120,7 @@ def teacher_config(model: Mapping[str, Any], default: Any) -> dict[str, Any]:
 def check_sources(model: nn.Module, recorders: Mapping[str, Mapping[str, Any]] | None, role: str) -> None:
     """Raise :class:`ConfigError` for recorders without a module, and for heads that do not return (N, C) logits.
 
-    Args:
-        model: the student or the teacher.
-        recorders: the recorders' configs by name, as MMRazor's distiller takes them.
-        role: ``'student'`` or ``'teacher'``.
+    ``recorders`` are MMRazor's configs by name; ``role`` is ``'student'`` or ``'teacher'``.
     """
     modules = dict(model.named_modules())
     for name, recorder in (recorders or {}).items():

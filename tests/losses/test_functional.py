@@ -96,15 +96,6 @@ def test_kd_equals_scipy(c):
         torch.testing.assert_close(single.double(), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_weights_of_known_ratios():
-    ratios = torch.tensor([.1, .25, .5, 1, 2, 5], dtype=torch.float64)
-    t = torch.zeros(6, 2).double()
-    s = torch.stack([torch.zeros(6).double(), torch.expm1(ratios * math.log(2)).log()], 1)
-    expected = torch.tensor([.0952, .2212, .3935, .6321, .8647, .9933], dtype=torch.float64)
-    weights = wsld_weights(s, t, torch.zeros(6, dtype=torch.long))
-    torch.testing.assert_close(weights, expected, rtol=0, atol=5e-5)
-
-
 def test_small_weights_keep_their_digits_in_float32():
     s, t, y = case(dtype=torch.float32)
     student_ce = F.cross_entropy(s, y, reduction='none')
@@ -129,13 +120,6 @@ def test_kd_gradient_is_closed_form(tau, student_tau, tau_squared, factor):
     result = gradient(kd, s, t, tau, student_tau=student_tau, tau_squared=tau_squared)
     expected = factor / len(s) * (F.softmax(s / (student_tau or tau), 1) - F.softmax(t / tau, 1))
     torch.testing.assert_close(result, expected)
-
-
-def test_kd_of_equal_tempered_distributions_is_zero_without_gradient():
-    s, _, _ = case()
-    assert kd(s, 4 * s, tau=4.0, student_tau=1.0).abs() < 1e-12
-    assert gradient(kd, s, 4 * s, 4.0, student_tau=1.0).abs().max() < 1e-12
-    assert kd(s, s, tau=4.0, student_tau=1.0) > 0
 
 
 def test_wsld_gradient_is_closed_form():
@@ -331,16 +315,6 @@ def test_samples_are_those_whose_variance_part_is_larger(tau):
     assert torch.equal(regularization_samples(s, t, rows, tau), b > a)
 
 
-@pytest.mark.parametrize('tau', [1.0, 3.0])
-def test_at_the_label_it_is_v_above_0_or_below_minus_2u(tau):
-    s, t, y = case(200, 7)
-    u = 1 - s.softmax(1).gather(1, y[:, None]).squeeze(1)
-    v = tau * ((s / tau).softmax(1) - (t / tau).softmax(1)).gather(1, y[:, None]).squeeze(1)
-    below = v < -2 * u
-    assert torch.equal(regularization_samples(s, t, y, tau), (v > 0) | below)
-    assert below.any() == (tau > 1)  # at 1, v is at least -u
-
-
 @pytest.mark.parametrize('reading', READINGS)
 def test_equal_logits_and_a_certain_teacher_regularize_no_sample(reading):
     for dtype in (torch.float64, torch.bfloat16):
@@ -348,24 +322,6 @@ def test_equal_logits_and_a_certain_teacher_regularize_no_sample(reading):
         assert not regularization_samples(s, s, y, 4.0, reading).any()
         certain = F.one_hot(y, 7) * 1e4  # at temperature 1 L_kd is then the cross entropy itself, b = 0
         assert not regularization_samples(s.clamp(-4, 4), certain.to(dtype), y, 1.0, reading).any()
-
-
-def test_a_teacher_less_sure_than_the_student_regularizes():
-    s, t, y = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0])
-    assert regularization_samples(s, t, y, 1.0).item()
-    assert not regularization_samples(t, s, y, 1.0).item()
-
-
-@pytest.mark.parametrize('reading', READINGS)
-def test_shifts_permutations_and_halves_keep_the_samples(reading):
-    s, t, y = case(200, 7)
-    whole = regularization_samples(s, t, y, 2.0, reading)
-    order = torch.randperm(7, generator=torch.Generator().manual_seed(1))
-    permuted = regularization_samples(s[:, order] + 3, t[:, order] - 5, order.argsort()[y], 2.0, reading)
-    halves = [regularization_samples(s[part], t[part], y[part], 2.0, reading)
-              for part in (slice(100), slice(100, None))]
-    assert torch.equal(permuted, whole)
-    assert torch.equal(torch.cat(halves), whole)
 
 
 def test_parts_of_extreme_logits_are_finite_float32():

@@ -69,22 +69,6 @@ def test_small_probabilities_keep_their_logarithm_and_confident_members_share_th
     torch.testing.assert_close(half, torch.tensor([[.5, .5, 0.]]))
 
 
-def test_average_of_logits_is_the_renormalised_geometric_mean():
-    logits = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    product = F.softmax(logits, -1).prod(0) ** (1 / 3)
-    torch.testing.assert_close(F.softmax(average_of(logits, 'logits'), 1), product / product.sum(1, keepdim=True))
-
-
-@pytest.mark.parametrize(('average', 'm'), [('probabilities', 3), ('logits', 1)])
-def test_one_teacher_or_several_equal_ones_are_that_teacher(average, m):
-    teacher = EnsembleTeacher([member() for _ in range(m)], average)
-    expected = member()['model'](images(), mode='tensor')
-    result = teacher(images())
-    torch.testing.assert_close(result.log_softmax(1), expected.log_softmax(1))
-    if average == 'logits':
-        torch.testing.assert_close(result, expected)
-
-
 @pytest.mark.parametrize(('student', 'own'), [(RGB, None), (BGR, dict(mean=[0.0] * 3, std=[255.0] * 3))])
 def test_each_member_sees_what_it_would_see_alone(student, own):
     members = [member(0, data_preprocessor=RGB), member(1, data_preprocessor=BGR)]

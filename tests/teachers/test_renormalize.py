@@ -6,7 +6,7 @@ from mmpretrain.models.utils import ClsDataPreprocessor
 from mmpretrain.models.utils.batch_augments import CutMix, Mixup
 
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.teachers import Renormalize, renormalize
+from wsld_plugin.teachers import renormalize
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
@@ -161,8 +161,3 @@ def test_an_unknown_preprocessor_is_refused_by_name_unless_both_models_share_it(
         with pytest.raises(ConfigError, match=r'how a Scaling normalises is not known.*ClsDataPreprocessor'):
             renormalize(*pair)
     assert renormalize(shared, shared) is None
-
-
-def test_its_repr_shows_the_numbers():
-    assert repr(Renormalize(torch.full((1, 1, 1), 2.0), torch.zeros(1, 1, 1), flip=True)) == (
-        'Renormalize(scale=[2.0], shift=[0.0], flip=True)')

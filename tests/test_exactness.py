@@ -12,7 +12,7 @@ from wsld_plugin.datasets.packing import Source, pack
 from wsld_plugin.engine.training import training_config
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-C, BATCH, EPOCHS, LR = 100, 4, 3, 1e-3
+C, BATCH, EPOCHS, LR = 100, 2, 3, 1e-3
 MEAN = torch.tensor([129.3105, 124.1085, 112.404]).double().view(3, 1, 1)
 STD = torch.tensor([68.2125, 65.4075, 70.4055]).double().view(3, 1, 1)
 

@@ -35,11 +35,10 @@ class LogitConnector(nn.Module):
         class_map: the teacher's index of each student class; see :func:`load_class_map`. None when both have the
             same classes in the same order.
 
-    The map is a non-persistent buffer. ``num_classes`` is its length, None without a map.
+    ``num_classes`` is the length of the map, None without one.
 
     Raises:
-        ConfigError: at construction, an invalid map; in :meth:`check` and at the first forward, an index that the
-            teacher does not have.
+        ConfigError: an invalid map; in :meth:`check` and ``forward``, an index that the teacher does not have.
 
     >>> LogitConnector([2, 0])(torch.tensor([[1., 2., 3.]]))
     tensor([[3., 1.]])
@@ -104,7 +103,7 @@ class TopClasses(LogitConnector):
         class_map: see :class:`LogitConnector`; applied before the k classes are chosen.
 
     Raises:
-        ConfigError: an invalid argument; in :meth:`check` and at the first forward, k above the number of classes.
+        ConfigError: an invalid argument; in :meth:`check` and ``forward``, k above the number of classes.
 
     Ω_k: Yuan et al., Learning From Biased Soft Labels, NeurIPS 2023, arXiv 2302.08155.
 
@@ -145,8 +144,7 @@ def load_class_map(class_map: ClassMap) -> list[int]:
 
     Args:
         class_map: a list, or the path of a ``.json`` file (a list), a ``.txt`` file (one index a line) or a ``.npy``
-            file (a one-dimensional integer array). Repeated indices are kept, with a warning: a teacher may have one
-            class for two of the student's, but more often it is a mistake.
+            file (a one-dimensional integer array). Repeated indices are kept, with a warning.
 
     Raises:
         ConfigError: a missing or unreadable file, an empty map, an index that is not an integer from 0 up.

@@ -6,7 +6,7 @@ from mmpretrain.models.utils import ClsDataPreprocessor
 from mmpretrain.models.utils.batch_augments import CutMix, Mixup
 
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.teachers import renormalize
+from wsld_plugin.teachers import Renormalize, renormalize
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
@@ -123,6 +123,8 @@ def test_constants_are_in_no_state_dict_and_follow_the_module():
     assert found.state_dict() == {}
     assert list(found.parameters()) == []
     assert found.to('meta').scale.device.type == 'meta'
+    assert repr(Renormalize(torch.full((1, 1, 1), 2.0), torch.zeros(1, 1, 1), flip=True)) == (
+        'Renormalize(scale=[2.0], shift=[0.0], flip=True)')
 
 
 def test_the_input_is_left_alone_and_its_memory_format_kept(pixels):

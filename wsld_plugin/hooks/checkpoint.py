@@ -55,15 +55,12 @@ class CheckpointHook(_CheckpointHook):
       mmpretrain checkpoints, with ``student.py``, the config that builds it. Without distillation they are called
       ``model_last.pth``, ``model_best.pth`` and ``model.py``.
 
-    Args:
-        *args, **kwargs: as for mmengine's hook. ``backend_args`` defaults to atomic local files.
-        export: whether to write the student alone.
+    The arguments are those of mmengine's hook. ``backend_args`` defaults to atomic local files.
     """
 
-    def __init__(self, *args: Any, export: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault('backend_args', dict(backend=ATOMIC_BACKEND))
         super().__init__(*args, **kwargs)
-        self.export = export
 
     def before_train(self, runner: Runner) -> None:
         """Find the folder, and delay removals until the new checkpoint is written."""
@@ -82,10 +79,8 @@ class CheckpointHook(_CheckpointHook):
             self._finish(runner, self._best_paths()[0], 'best')
 
     def _finish(self, runner: Runner, path: str, which: str) -> None:
-        if not is_main_process():
-            return
-        self.file_backend.remove_now(keep={self.last_ckpt, *self._best_paths()})
-        if self.export:
+        if is_main_process():
+            self.file_backend.remove_now(keep={self.last_ckpt, *self._best_paths()})
             export_classifier(path, runner.cfg, self.out_dir, which)
 
     def _best_paths(self) -> list[str]:

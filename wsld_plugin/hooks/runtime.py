@@ -131,8 +131,7 @@ class IterationSeedHook(Hook):
     numbers after a resume as without the interruption. ``seed`` is ``randomness.seed`` of the config.
 
     Not covered: the augmentation of a sample, which `KeyedDataset` seeds; kernels that add in a varying order
-    (``randomness.deterministic``); a module's own generators; a run with another number of ranks, whose batches
-    differ.
+    (``randomness.deterministic``); a module's own generators; a run with another number of ranks.
     """
 
     priority = 'VERY_HIGH'

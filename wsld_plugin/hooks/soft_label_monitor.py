@@ -56,8 +56,7 @@ class SoftLabelMonitorHook(Hook):
 
     def __init__(self, loss: str | None = None, every: int = 1) -> None:
         check_integer('SoftLabelMonitorHook: every', every, 1)
-        self.loss = loss
-        self.every = every
+        self.loss, self.every = loss, every
         self._sums: Tensor | None = None  # on the device, since the last reading
         self._line, self._epoch = _empty(), _empty()  # since the last line of the log; of this epoch
         self._records: list[dict[str, Any]] = []
@@ -138,9 +137,8 @@ class SoftLabelMonitorHook(Hook):
                                   'is not repeated; epochs.json has the number of each epoch as left_out.')
         values = {f'train/soft_labels/{name}': value for name, value in describe(line).items()}
         if not values:  # the log would repeat the last values
-            scalars = runner.message_hub.log_scalars
-            for name in [name for name in scalars if name.startswith('train/soft_labels/')]:
-                scalars.pop(name)
+            for name in [name for name in runner.message_hub.log_scalars if name.startswith('train/soft_labels/')]:
+                runner.message_hub.log_scalars.pop(name)
         runner.message_hub.update_scalars(values, resumed=False)
 
     def _end_epoch(self, runner: Runner, epoch: int) -> None:
@@ -148,9 +146,8 @@ class SoftLabelMonitorHook(Hook):
         if not summary[0]:
             return
         self._records.append(self._record(epoch, summary))
-        described = describe(summary)
-        runner.visualizer.add_scalars({f'soft_labels_epoch/{name}': value for name, value in described.items()},
-                                      step=epoch)
+        runner.visualizer.add_scalars({f'soft_labels_epoch/{name}': value for name, value
+                                       in describe(summary).items()}, step=epoch)
         backend = runner.visualizer.get_backend('TensorboardVisBackend')
         if is_main_process() and backend is not None:
             _add_histogram(backend, summary, epoch)

@@ -10,12 +10,10 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
+from wsld_plugin.errors import ConfigError, check_choice
 from wsld_plugin.registry import MODELS
 
 from .network import TeacherNetwork
-
-_KEYS = ('model', 'checkpoint', 'class_map')
 
 
 @MODELS.register_module()
@@ -87,13 +85,14 @@ class EnsembleTeacher(BaseModel):
 
     def _num_classes(self) -> int | None:
         """The number of classes that the members declare, None if none does."""
-        counts = [(index, cast(int, member.num_classes)) for index, member in enumerate(self.members)
+        counts = [(cast(int, member.num_classes), index) for index, member in enumerate(self.members)
                   if member.num_classes]
-        for index, count in counts:
-            if count != counts[0][1]:
-                raise ConfigError(f'{_where(index)} has {count} classes and members[{counts[0][0]}] {counts[0][1]}: '
-                                  "give the members class_maps to the student's classes.")
-        return counts[0][1] if counts else None
+        first, of = counts[0] if counts else (None, 0)
+        for count, index in counts:
+            if count != first:
+                raise ConfigError(f'{_where(index)} has {count} classes and members[{of}] {first}: give the members '
+                                  "class_maps to the student's classes.")
+        return first
 
 
 class _Average(nn.Module):
@@ -127,9 +126,7 @@ def _check_members(members: Sequence[Mapping[str, Any]]) -> None:
         if not isinstance(member, Mapping) or not member.get('model'):
             raise ConfigError(f'{_where(index)} has no model, expected {wanted}.')
         for key in member:
-            if key not in _KEYS:
-                raise ConfigError(f'{_where(index)} takes no {key!r}, but {", ".join(_KEYS)}; how the model is built '
-                                  f'goes into model=dict(…).{did_you_mean(str(key), _KEYS)}')
+            check_choice(f'{_where(index)}: a key beside model=dict(…)', key, ('model', 'checkpoint', 'class_map'))
         checkpoint = member.get('checkpoint')
         if checkpoint in (None, True, ''):
             raise ConfigError(f'{_where(index)}: checkpoint={checkpoint!r}, expected the file or URL of its trained '

@@ -131,11 +131,7 @@ class GivenTeacher(TeacherFromLabels):
         num_classes: C ≥ 2, the student's.
         field: the field of the data sample that holds d: (C,) probabilities.
         floor: in (0, 1/C).
-        data_preprocessor: not used; accepted because each teacher may have one.
-        init_cfg: as for any mmengine model.
-
-    Raises:
-        ConfigError: an invalid argument.
+        data_preprocessor, init_cfg: as for `VirtualTeacher`.
 
     >>> sample = DataSample(soft_label=torch.tensor([0.5, 0.0, 0.5]))
     >>> GivenTeacher(num_classes=3, floor=1e-4)(torch.zeros(1, 3, 8, 8), [sample])
@@ -153,14 +149,12 @@ class GivenTeacher(TeacherFromLabels):
         """The logits (N, C), float32 at least."""
         if not data_samples:
             raise ConfigError('GivenTeacher: no data samples, expected samples that carry soft labels.')
-        for sample in data_samples:
-            if self.field not in sample:
-                fields = sorted(sample.keys())
-                hint = did_you_mean(self.field, (name for name in fields if name != 'gt_label'))
-                raise ConfigError(f'GivenTeacher: data samples without {self.field!r}, with '
-                                  f'{", ".join(fields) or "no field"} alone.{hint} A data set such as '
-                                  "wsld_plugin.PartialLabels sets 'soft_label'; for a field of your own write "
-                                  'teacher=dict(field=…).')
+        for fields in (sorted(sample.keys()) for sample in data_samples if self.field not in sample):
+            hint = did_you_mean(self.field, (name for name in fields if name != 'gt_label'))
+            raise ConfigError(f'GivenTeacher: data samples without {self.field!r}, with '
+                              f'{", ".join(fields) or "no field"} alone.{hint} A data set such as '
+                              "wsld_plugin.PartialLabels sets 'soft_label'; for a field of your own write "
+                              'teacher=dict(field=…).')
         if 'gt_score' in data_samples[0]:
             raise ConfigError('GivenTeacher: samples with a gt_score, as Mixup and CutMix make them, have no soft '
                               'label. Remove batch_augments from the data preprocessor.')

@@ -17,8 +17,7 @@ class Renormalize(nn.Module):
     It commutes with Mixup, CutMix and every other weighting of images whose weights sum to 1.
 
     Args:
-        scale: a, shape (C, 1, 1).
-        shift: b, shape (C, 1, 1).
+        scale, shift: a and b, (C, 1, 1).
         flip: whether π reverses the channels of a three-channel image (BGR ↔ RGB).
     """
 
@@ -60,9 +59,8 @@ def renormalize(source: nn.Module, target: nn.Module) -> Renormalize | None:
     images of a batch must have one size, because padding between them is not undone.
 
     Args:
-        source: mmpretrain's ``ClsDataPreprocessor``, mmengine's ``ImgDataPreprocessor`` (or a subclass of either), or
-            mmengine's ``BaseDataPreprocessor`` itself, which changes nothing.
-        target: likewise.
+        source, target: mmpretrain's ``ClsDataPreprocessor``, mmengine's ``ImgDataPreprocessor`` (or a subclass of
+            either), or mmengine's ``BaseDataPreprocessor`` itself, which changes nothing.
 
     Returns:
         The map, or None if both see the same.

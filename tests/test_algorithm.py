@@ -204,6 +204,9 @@ def test_teacher_logits_come_in_the_students_classes():
     model.eval()
     inputs = model.data_preprocessor(batch(), False)['inputs']
     torch.testing.assert_close(model.teacher_logits(inputs), model.teacher(inputs, mode='tensor')[:, [7, 0, 3, 2, 1]])
+    model.distiller.teacher_recorders.recorders['logits'].source = 'neck'
+    with pytest.raises(ConfigError, match="no distillation loss receives .* with source='head'; add one"):
+        model.teacher_logits(inputs)
 
 
 def test_a_loss_that_is_given_nothing_is_refused():

@@ -27,7 +27,7 @@ class EnsembleTeacher(BaseModel):
 
     The probabilities are averaged at temperature 1; a loss tempers their average. The softmax of averaged logits is
     the renormalised geometric mean of the members' probabilities. Each member sees the batch in its own
-    normalisation and channel order. In ``SoftLabelDistill`` write ``teacher_ckpt=False`` beside it.
+    normalisation and channel order. In ``SoftLabelDistill`` set ``teacher_ckpt=False``.
 
     Args:
         members: dicts of ``model``, a model config, ``dict(cfg_path='mmpretrain::…', **overrides)`` or a built

@@ -204,8 +204,8 @@ def test_teacher_logits_come_in_the_students_classes():
     model.eval()
     inputs = model.data_preprocessor(batch(), False)['inputs']
     torch.testing.assert_close(model.teacher_logits(inputs), model.teacher(inputs, mode='tensor')[:, [7, 0, 3, 2, 1]])
-    model.distiller.teacher_recorders.recorders['logits'].source = 'neck'
-    with pytest.raises(ConfigError, match="no distillation loss receives .* with source='head'; add one"):
+    model.distiller.loss_forward_mappings.clear()
+    with pytest.raises(ConfigError, match=r"no distillation loss receives .*source='head'; add one"):
         model.teacher_logits(inputs)
 
 

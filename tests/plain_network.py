@@ -1,4 +1,4 @@
-"""Networks restated in plain operations: the weights of a module, handed out in the order they are defined in."""
+"""Networks restated in plain operations, with the weights of a module in their order of definition."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 class PlainNetwork:
-    """Random float64 weights for ``network``, which is set to evaluate, and the operations that take them."""
+    """Random float64 weights for ``network``, set to eval mode, and the operations that consume them."""
 
     def __init__(self, network: nn.Module) -> None:
         torch.manual_seed(0)
@@ -25,7 +25,7 @@ class PlainNetwork:
 
     def conv(self, x: torch.Tensor, stride: int = 1, padding: int | None = None, groups: int = 1,
              bias: bool = False) -> torch.Tensor:
-        """A convolution, padded to keep the size unless told otherwise."""
+        """A convolution, by default padded to keep the size."""
         weight = self.left.pop(0)
         padding = weight.shape[-1] // 2 if padding is None else padding
         return F.conv2d(x, weight, self.left.pop(0) if bias else None, stride, padding, groups=groups)
@@ -47,13 +47,13 @@ def images(size: int = 16) -> torch.Tensor:
 
 
 def shuffled(x: torch.Tensor, groups: int) -> torch.Tensor:
-    """Channels dealt out like cards: the first of each group, then the second of each, …"""
+    """Interleave the channels of the groups: the first of each group, then the second of each, …"""
     each = x.shape[1] // groups
     return x[:, [group * each + i for i in range(each) for group in range(groups)]]
 
 
 def assert_same(actual: torch.Tensor, expected: torch.Tensor, plain: PlainNetwork) -> None:
-    """Equal, all weights used, and not trivially so."""
+    """Assert that both are equal, that all weights are used, and that the output is not constant."""
     assert not plain.left
     assert expected.std() > 0
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)

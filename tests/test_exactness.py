@@ -12,7 +12,7 @@ from wsld_plugin.datasets.packing import Source, pack
 from wsld_plugin.engine.training import training_config
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-C, BATCH, EPOCHS, LR = 100, 8, 3, 1e-3
+C, BATCH, EPOCHS, LR = 100, 2, 3, 1e-3
 MEAN = torch.tensor([129.3105, 124.1085, 112.404]).double().view(3, 1, 1)
 STD = torch.tensor([68.2125, 65.4075, 70.4055]).double().view(3, 1, 1)
 
@@ -78,8 +78,8 @@ def config(folder, method, teacher_bn):
     model = dict(architecture=dict(cfg_path=str(CONFIGS / 'baselines/resnet8_1xb64_cifar100.py')),
                  teacher=dict(num_classes=C))
     if teacher_bn:
-        model.update(teacher=dict(cfg_path=str(CONFIGS / 'baselines/resnet20_1xb64_cifar100.py')),
-                     teacher_ckpt=False, teacher_bn=teacher_bn)
+        model.update(teacher=dict(model['architecture'], backbone=dict(depth=14)), teacher_ckpt=False,
+                     teacher_bn=teacher_bn)
     loader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=str(folder / 'data')))
     path = folder / 'leaf.py'
     path.write_text(

@@ -7,6 +7,7 @@ import torch
 from factories import batch, labels_of
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmrazor.registry import MODELS as RAZOR_MODELS
 
 from wsld_plugin.losses import WSLD, functional
 
@@ -22,23 +23,21 @@ def text():
                      "resnet34_8xb32_in1k_20210831-f257d4e6.pth'", 'None'))
 
 
-def build(tmp_path, text):
-    path = tmp_path / 'config.py'
-    path.write_text(text)
-    torch.manual_seed(0)
-    return MODELS.build(Config.fromfile(path).model)
-
-
 def test_one_word_puts_our_loss_into_mmrazors_config_with_the_same_result(tmp_path, text):
-    theirs = build(tmp_path, text)
-    ours = build(tmp_path, text.replace("type='WSLD'", "type='wsld_plugin.WSLD'"))
-    assert isinstance(ours.distiller.distill_losses['loss_wsld'], WSLD)
-    data = batch(2, num_classes=1000, size=64)
-    labels, losses = labels_of(data), []
-    for model in (theirs, ours):
-        model.eval()  # one computation to compare with another
-        inputs = model.data_preprocessor(data, True)
+    model, losses, data = None, [], batch(2, num_classes=1000, size=32)
+    for word in ('wsld_plugin.WSLD', 'WSLD'):
+        path = tmp_path / f'{word}.py'
+        path.write_text(text.replace("type='WSLD'", f"type='{word}'"))
+        cfg = Config.fromfile(path).model
+        if model is None:
+            torch.manual_seed(0)
+            model = MODELS.build(cfg)
+            model.eval()  # one computation to compare with another
+            inputs = model.data_preprocessor(data, True)
+            assert isinstance(model.distiller.distill_losses['loss_wsld'], WSLD)
+        else:  # the same networks, MMRazor's loss
+            model.distiller.distill_losses['loss_wsld'] = RAZOR_MODELS.build(cfg.distiller.distill_losses.loss_wsld)
         losses.append(model(**inputs, mode='loss')['distill.loss_wsld'])
     torch.testing.assert_close(*losses)
-    s, t = (part(inputs['inputs'], mode='tensor') for part in (ours.student, ours.teacher))
-    torch.testing.assert_close(losses[1], 2.5 * functional.wsld(s, t, labels, tau=2.0))
+    s, t = (part(inputs['inputs'], mode='tensor') for part in (model.student, model.teacher))
+    torch.testing.assert_close(losses[0], 2.5 * functional.wsld(s, t, labels_of(data), tau=2.0))

@@ -17,8 +17,7 @@ from wsld_plugin.config.models import build_model, student_model_cfg
 from wsld_plugin.connectors import LogitConnector
 from wsld_plugin.errors import ConfigError, check_choice, check_number, did_you_mean
 from wsld_plugin.registry import MODELS
-from wsld_plugin.teachers.network import BN_MODES, FrozenTeacher, TeacherNetwork, check_sources, head_classes
-from wsld_plugin.teachers.renormalize import Renormalize
+from wsld_plugin.teachers.network import BN_MODES, TeacherNetwork, check_sources, head_classes
 
 Losses = dict[str, torch.Tensor]
 
@@ -31,8 +30,8 @@ class SoftLabelDistill(SingleTeacherDistill):
 
     The student's loss is computed by its own head, the distillation losses by the distiller. In every step the
     teacher runs once, ``mode='tensor'``, without gradient or loss, on the batch in *its* normalisation and channel
-    order. It is in no optimizer, ``state_dict``, EMA copy or gradient bucket, and building it leaves the random state
-    unchanged: with equal seeds a student starts from the same weights for any teacher.
+    order. It is in no optimizer, ``state_dict``, EMA copy or gradient bucket. With equal seeds a student starts from
+    the same weights for any teacher.
 
     Args:
         architecture: the student: a model config, ``dict(cfg_path='mmpretrain::…', **overrides)``, or a built model.
@@ -41,7 +40,7 @@ class SoftLabelDistill(SingleTeacherDistill):
         teacher_ckpt: file or URL of the teacher's weights, in any format of
             :func:`wsld_plugin.models.checkpoint.load_classifier`, or ``False`` for a teacher that is used as it is
             initialised, has no weights (:class:`VirtualTeacher`) or loads its own (:class:`EnsembleTeacher`).
-        teacher_bn: ``'eval'`` or ``'train'``, see :class:`wsld_plugin.teachers.FrozenTeacher`.
+        teacher_bn: ``'eval'`` or ``'train'``, see :class:`wsld_plugin.teachers.TeacherNetwork`.
         hard_weight: weight of the student's own losses, ≥ 0.
         data_preprocessor: for the student; default: its config's own.
         init_cfg: as for any mmengine model.
@@ -55,6 +54,8 @@ class SoftLabelDistill(SingleTeacherDistill):
     must match every tensor; in-place operations stay enabled if only heads are recorded; once distillation is
     stopped the teacher does not run.
     """
+
+    network: TeacherNetwork  # the teacher with its normalisation
 
     def __init__(self, architecture: dict | BaseModel, teacher: dict | BaseModel, distiller: dict,
                  teacher_ckpt: str | bool | None = None, teacher_bn: str = 'eval', hard_weight: float = 1.0,
@@ -78,9 +79,10 @@ class SoftLabelDistill(SingleTeacherDistill):
         if isinstance(data_preprocessor, Mapping):
             data_preprocessor = ROOT_MODELS.build(data_preprocessor)
         sees = cast(nn.Module, data_preprocessor or student.data_preprocessor)
-        network = TeacherNetwork(teacher, teacher_ckpt or False, None, sees, seen, key='teacher_ckpt',
+        network = TeacherNetwork(teacher, teacher_ckpt or False, None, sees, seen, key='teacher_ckpt', bn=teacher_bn,
                                  recorders=distiller.get('teacher_recorders') or {})
-        self._teacher = FrozenTeacher(network, teacher_bn)
+        # not as a submodule, so that it is not saved, optimised or synchronised
+        object.__setattr__(self, 'network', network)
         super().__init__(
             architecture=student, distiller=distiller, teacher=network.model, teacher_norm_eval=False,
             data_preprocessor=sees, init_cfg=init_cfg,
@@ -90,32 +92,17 @@ class SoftLabelDistill(SingleTeacherDistill):
         self._check_classes()
 
     @property
-    def network(self) -> TeacherNetwork:
-        """The teacher with its normalisation; :class:`wsld_plugin.teachers.FrozenTeacher` hides it."""
-        return cast(TeacherNetwork, self._teacher.module)
-
-    @property
     def teacher(self) -> nn.Module:
         """The teacher's model."""
         return self.network.model
-
-    @property
-    def teacher_bn(self) -> str:
-        """The mode of the teacher's BatchNorm, ``'eval'`` or ``'train'``."""
-        return self._teacher.bn
-
-    @property
-    def renormalize(self) -> Renormalize | None:
-        """The student's batch to the teacher's; None if both see the same."""
-        return self.network.renormalize
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != 'teacher':  # MMRazor would register it as a submodule
             super().__setattr__(name, value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SoftLabelDistill:
-        # a copy (an EMA model) learns from the same teacher, and so through the recorders of that teacher
-        for shared in (self._teacher, self.distiller.teacher_recorders):
+        # a copy (an EMA model) has the same teacher, and so the recorders of that teacher
+        for shared in (self.network, self.distiller.teacher_recorders):
             memo[id(shared)] = shared
         twin = memo[id(self)] = type(self).__new__(type(self))
         twin.__setstate__(copy.deepcopy(self.__dict__, memo))
@@ -129,15 +116,11 @@ class SoftLabelDistill(SingleTeacherDistill):
     def train(self, mode: bool = True) -> SoftLabelDistill:
         """Set the student's mode; the teacher follows as ``teacher_bn`` says."""
         super().train(mode)
-        self._teacher.set_mode(training=mode)
+        self.network.train(mode)
         return self
 
     def loss(self, inputs: torch.Tensor, data_samples: list[BaseDataElement] | None = None) -> Losses:
-        """All losses of a batch.
-
-        Args:
-            inputs: images (N, channels, H, W) in the student's normalisation.
-            data_samples: N samples with their targets.
+        """All losses of N images (N, channels, H, W), in the student's normalisation, and their samples.
 
         Returns:
             ``student.*``: the student's own, times ``hard_weight``; ``distill.*``: the distiller's, in nats times
@@ -156,10 +139,7 @@ class SoftLabelDistill(SingleTeacherDistill):
 
     @torch.no_grad()
     def teacher_logits(self, inputs: torch.Tensor, data_samples: list[BaseDataElement] | None = None) -> torch.Tensor:
-        """The teacher's logits (N, C) of the student's classes, as the first distillation loss receives them.
-
-        The arguments are those of :meth:`loss`.
-        """
+        """The teacher's logits (N, C), as the first distillation loss receives them; see :meth:`loss`."""
         record = next(self._teacher_logit_records(), None)
         if record is None:
             raise ConfigError('no distillation loss receives the output of a teacher recorder with '
@@ -187,7 +167,7 @@ class SoftLabelDistill(SingleTeacherDistill):
                     yield record
 
     def _check_classes(self) -> None:
-        """Compare the numbers of classes that the heads declare; the losses compare the others."""
+        """Compare the numbers of classes that the heads declare; the losses compare the logits."""
         teacher, student = head_classes(self.teacher), head_classes(self.student)
         if teacher is None or student is None:
             return
@@ -199,7 +179,7 @@ class SoftLabelDistill(SingleTeacherDistill):
 
 
 def _check_mappings(distiller: Mapping[str, Any]) -> None:
-    """MMRazor silently skips a loss without inputs."""
+    """Raise ConfigError for a loss without inputs, which MMRazor silently skips."""
     mapped = distiller.get('loss_forward_mappings') or {}
     for name in distiller.get('distill_losses') or {}:
         if name not in mapped:

@@ -3,11 +3,9 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +28,17 @@ class LogitConnector(nn.Module):
 
         out[i, k] = logits[i, class_map[k]]
 
-    The softmax that follows normalises over the chosen classes: the probability of the others is distributed in
-    proportion. Without a map, or where the map is 0, 1, 2, …, float32 and float64 logits are not copied.
+    A softmax of the result normalises over the chosen classes. Without a map, or where the map is 0, 1, 2, …, float32
+    and float64 logits are not copied.
 
     Args:
         class_map: the teacher's index of each student class; see :func:`load_class_map`. None when both have the
             same classes in the same order.
 
-    The map is a non-persistent buffer. ``num_classes`` is its length, None without a map.
+    ``num_classes`` is the length of the map, None without one.
 
     Raises:
-        ConfigError: at construction, an invalid map; in :meth:`check` and at the first forward, an index that the
-            teacher does not have.
+        ConfigError: an invalid map; in :meth:`check` and ``forward``, an index that the teacher does not have.
 
     >>> LogitConnector([2, 0])(torch.tensor([[1., 2., 3.]]))
     tensor([[3., 1.]])
@@ -97,9 +94,8 @@ class TopClasses(LogitConnector):
 
         out[i, c] = 0 if c ∈ Ω_k(logits[i]), else log floor
 
-    Only the set of classes is kept, whose unreliability Δ_k and ambiguity γ_k are measured; their order is lost. At
-    temperature 1 the other classes have a probability of about ``floor``/k each. Ties at the k-th place are broken
-    as in ``torch.topk``. A row with NaN becomes NaN, and so does its loss.
+    Only the set of classes is kept; their order is lost. At temperature 1 the other classes have a probability of
+    about ``floor``/k each. Ties at the k-th place are broken as in ``torch.topk``. A row with NaN becomes NaN.
 
     Args:
         k: ≥ 1.
@@ -107,7 +103,7 @@ class TopClasses(LogitConnector):
         class_map: see :class:`LogitConnector`; applied before the k classes are chosen.
 
     Raises:
-        ConfigError: an invalid argument; in :meth:`check` and at the first forward, k above the number of classes.
+        ConfigError: an invalid argument; in :meth:`check` and ``forward``, k above the number of classes.
 
     Ω_k: Yuan et al., Learning From Biased Soft Labels, NeurIPS 2023, arXiv 2302.08155.
 
@@ -148,8 +144,7 @@ def load_class_map(class_map: ClassMap) -> list[int]:
 
     Args:
         class_map: a list, or the path of a ``.json`` file (a list), a ``.txt`` file (one index a line) or a ``.npy``
-            file (a one-dimensional integer array). Repeated indices are kept, with a warning: a teacher may have one
-            class for two of the student's, but more often it is a mistake.
+            file (a one-dimensional integer array). Repeated indices are kept, with a warning.
 
     Raises:
         ConfigError: a missing or unreadable file, an empty map, an index that is not an integer from 0 up.
@@ -160,9 +155,12 @@ def load_class_map(class_map: ClassMap) -> list[int]:
     name, values = 'class_map', class_map
     if isinstance(class_map, str | Path):
         name, values = f'class_map {str(class_map)!r}', _read(Path(class_map))
+    values = values.tolist() if isinstance(values, np.ndarray | Tensor) else values
     if not isinstance(values, Iterable) or isinstance(values, dict):
         raise ConfigError(f'{name} holds one {type(values).__name__}, expected a list of integers: {_WRITE}.')
-    indices = [_index(value, student_class, name) for student_class, value in enumerate(values)]
+    indices: list[Any] = list(values)
+    for student_class, index in enumerate(indices):
+        check_integer(f"{name}: the teacher's index of student class {student_class}", index, 0)
     if not indices:
         raise ConfigError(f'{name} is empty: {_WRITE}, or leave class_map out where both have the same classes.')
     repeated = [index for index, count in Counter(indices).items() if count > 1]
@@ -172,21 +170,10 @@ def load_class_map(class_map: ClassMap) -> list[int]:
     return indices
 
 
-def _index(value: Any, student_class: int, name: str) -> int:
-    try:
-        index = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        index = -1
-    if index < 0:
-        raise ConfigError(f'{name} has {value!r} for student class {student_class}, expected an integer from 0 up: '
-                          f'{_WRITE}.')
-    return index
-
-
 def _read(path: Path) -> Any:
     readers = {'.json': lambda: json.loads(path.read_text(encoding='utf-8')),
                '.txt': lambda: [int(line) for line in path.read_text(encoding='utf-8').split('\n') if line.strip()],
-               '.npy': lambda: np.lib.format.read_array(BytesIO(path.read_bytes()), allow_pickle=False).tolist()}
+               '.npy': lambda: np.load(path, allow_pickle=False)}
     if path.suffix not in readers:
         raise ConfigError(f'class_map {str(path)!r} ends in {path.suffix!r}, expected a {", ".join(readers)} file.')
     if not path.is_file():
@@ -195,5 +182,5 @@ def _read(path: Path) -> Any:
                           f'{did_you_mean(path.name, beside)}')
     try:
         return readers[path.suffix]()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:  # EOFError: an empty .npy file
         raise ConfigError(f'class_map {str(path)!r} cannot be read ({error}): {_WRITE}.') from error

@@ -8,12 +8,10 @@ from wsld_plugin.analysis.regularization import (
     MEASURES,
     SIZE,
     describe,
-    gradient_parts,
-    regularization_samples,
     sample_measures,
     summarize,
 )
-from wsld_plugin.losses.functional import wsld_weights
+from wsld_plugin.losses.functional import gradient_parts, regularization_samples, wsld_weights
 
 
 def case(n=60, c=5, dtype=torch.float64):
@@ -32,11 +30,11 @@ def test_each_measure_is_what_its_function_gives(soft_target):
     if soft_target:
         target = .8 * F.one_hot(target, 5).double() + .04
     found = by_name(sample_measures(student, teacher, target, 2.0))
-    a, b = gradient_parts(student, teacher, target, 2.0)
+    a, total, _ = gradient_parts(student, teacher, target, 2.0)
     expected = dict(
         regularization_label=regularization_samples(student, teacher, target, 2.0, 'label').double(),
         regularization_row=regularization_samples(student, teacher, target, 2.0, 'row').double(),
-        weight=wsld_weights(student, teacher, target), bias_norm=a.norm(dim=1), variance_norm=b.norm(dim=1),
+        weight=wsld_weights(student, teacher, target), bias_norm=a.norm(dim=1), variance_norm=(total - a).norm(dim=1),
         teacher_ce=F.cross_entropy(teacher, target, reduction='none'),
         student_ce=F.cross_entropy(student, target, reduction='none'),
         agreement=(student.argmax(1) == teacher.argmax(1)).double())

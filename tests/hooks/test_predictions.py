@@ -1,11 +1,14 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from factories import digits_classifier, digits_distillation, run_cfg
-from mmengine.runner import Runner
+from mmengine.dataset import DefaultSampler
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.structures import DataSample
 
-from wsld_plugin.datasets import Digits
+from wsld_plugin.datasets import KeyedSampler
 from wsld_plugin.errors import ConfigError, RunError
 from wsld_plugin.hooks.predictions import (
     FOLDER,
@@ -19,16 +22,24 @@ from wsld_plugin.hooks.predictions import (
 HOOK = [dict(type='wsld_plugin.PredictionsHook')]
 
 
-@pytest.mark.parametrize('model', [digits_classifier(), digits_distillation()], ids=['alone', 'distilled'])
-def test_every_validation_writes_the_log_softmax_of_the_classifier_in_the_order_of_the_set(tmp_path, model):
-    runner = Runner.from_cfg(run_cfg(tmp_path, model, custom_hooks=HOOK))
+@pytest.mark.parametrize(('model', 'dataset'), [(digits_classifier(), 'Mixture'), (digits_distillation(), 'Digits')])
+def test_every_validation_writes_the_log_softmax_of_the_classifier_in_the_order_of_the_set(tmp_path, model, dataset):
+    cfg = run_cfg(tmp_path, model, custom_hooks=HOOK)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.type = f'wsld_plugin.{dataset}'
+    runner = Runner.from_cfg(cfg)
     runner.train()
     epochs = {epoch: np.load(path) for epoch, path in epoch_files(tmp_path).items()}
     assert list(epochs) == [1, 2]
-    data = Digits(split='test', num_samples=20)
+    data = runner.val_dataloader.dataset
     labels, posteriors = read_target(tmp_path)
     assert list(labels) == list(data.get_gt_labels())
-    assert posteriors is None
+    if dataset == 'Digits':
+        assert posteriors is None
+    else:
+        assert posteriors.shape == (20, 10)
+        np.testing.assert_allclose(posteriors.sum(axis=-1), 1)
+        assert (posteriors.argmax(axis=-1) == labels).mean() > .5
 
     runner.model.eval()
     images = [torch.from_numpy(data.get_data_info(index)['img'].transpose(2, 0, 1)) for index in range(20)]
@@ -42,49 +53,27 @@ def test_every_validation_writes_the_log_softmax_of_the_classifier_in_the_order_
                                            for hook in classifier.head._forward_hooks.values()]
 
 
-def test_logits_whose_softmax_underflows_stay_finite(tmp_path):
+def test_logits_whose_softmax_underflows_stay_finite():
     hook = PredictionsHook()
+    hook._rows = []
     hook._record(None, None, torch.tensor([[0., 300.], [500., 0.]]))
     hook.after_val_iter(None, 0, outputs=[DataSample().set_gt_label(0), DataSample().set_gt_label(1)])
     assert [row.tolist() for row, _ in hook._rows] == [[-300, 0], [0, -500]]
 
 
-def test_known_posteriors_are_written_too(tmp_path):
-    cfg = run_cfg(tmp_path, digits_classifier(), epochs=1, custom_hooks=HOOK)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.dataset.type = 'wsld_plugin.Mixture'
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    labels, posteriors = read_target(tmp_path)
-    assert posteriors.shape == (20, 10)
-    np.testing.assert_allclose(posteriors.sum(axis=-1), 1)
-    assert (posteriors.argmax(axis=-1) == labels).mean() > .5
+def test_a_shuffled_sampler_is_rejected_also_within_another():
+    samples, model = torch.zeros(4, 1), SimpleNamespace(head=torch.nn.Identity())
+    shuffled, in_order = DefaultSampler(samples, shuffle=True), DefaultSampler(samples, shuffle=False)
+    for sampler, name in ((shuffled, 'sampler'), (KeyedSampler(samples, shuffled), r'sampler\.sampler')):
+        with pytest.raises(ConfigError, match=rf'val_dataloader\.{name}\.shuffle is True'):
+            PredictionsHook().before_val_epoch(SimpleNamespace(val_dataloader=SimpleNamespace(sampler=sampler)))
+    PredictionsHook().before_val_epoch(SimpleNamespace(model=model, val_dataloader=SimpleNamespace(sampler=in_order)))
 
 
-def test_a_shuffled_sampler_is_rejected_also_within_another(tmp_path):
-    cfg = run_cfg(tmp_path, digits_classifier(), epochs=1, custom_hooks=HOOK)
-    cfg.val_dataloader.sampler.shuffle = True
-    with pytest.raises(ConfigError, match=r'val_dataloader\.sampler\.shuffle is True'):
-        Runner.from_cfg(cfg).train()
-    cfg.experiment_name += '_within'
-    shuffled = dict(type='DefaultSampler', shuffle=True)
-    cfg.val_dataloader.sampler = dict(type='wsld_plugin.KeyedSampler', sampler=shuffled)
-    cfg.val_dataloader.dataset = dict(type='wsld_plugin.KeyedDataset', dataset=cfg.val_dataloader.dataset)
-    with pytest.raises(ConfigError, match=r'val_dataloader\.sampler\.sampler\.shuffle is True'):
-        Runner.from_cfg(cfg).train()
-    cfg.val_dataloader.sampler.sampler.shuffle = False
-    cfg.experiment_name += '_in_order'
-    Runner.from_cfg(cfg).train()
-    assert list(read_target(tmp_path)[0]) == list(Digits(split='test', num_samples=20).get_gt_labels())
-
-
-def test_training_by_iteration_is_rejected_before_the_first_iteration(tmp_path):
-    train_cfg = dict(by_epoch=False, max_iters=4, val_interval=2)
-    runner = Runner.from_cfg(run_cfg(tmp_path, digits_classifier(), custom_hooks=HOOK, train_cfg=train_cfg))
+def test_training_by_iteration_is_rejected_before_the_first_iteration():
+    runner = SimpleNamespace(_train_loop=object.__new__(IterBasedTrainLoop))
     with pytest.raises(ConfigError, match=r'train_cfg trains by iteration\. Give it by_epoch=True'):
-        runner.train()
-    assert runner.iter == 0
-    assert not (tmp_path / FOLDER).exists()
+        PredictionsHook().before_run(runner)
 
 
 @pytest.mark.parametrize('logits', [None, torch.zeros(2, 3, 4), torch.zeros(3, 4)])

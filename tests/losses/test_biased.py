@@ -8,13 +8,12 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from torch.nn import functional as F
 
-from wsld_plugin.connectors import TopClasses
 from wsld_plugin.datasets import Digits
 from wsld_plugin.datasets.weak import Companions
 from wsld_plugin.datasets.weak import companion_sets as fixed_companions
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.losses import KD, BadTeacherLoss, PartialLabelLoss
-from wsld_plugin.losses.biased import bad_teacher, draw_companions, partial_label, read_companions
+from wsld_plugin.losses.biased import bad_teacher, partial_label, read_companions
 
 WEIGHTS = dict(punish=2.0, compensate=3.0, random=0.5, punish_margin=0.7, compensate_margin=0.4)
 
@@ -41,14 +40,13 @@ def bad_teacher_loop(z, y, companions, punish, compensate, random, punish_margin
     return total / len(z)
 
 
-@pytest.mark.parametrize('count', [1, 2, 4, 5])
-@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
-def test_loss_equals_loop(count, dtype):
-    z, y, companions = case(count=count, dtype=dtype)
-    result = bad_teacher(z, y, companions, **WEIGHTS)
-    assert result.dtype == dtype
-    exact = 1e-12 if dtype == torch.float64 else 1e-5
-    assert result.item() == pytest.approx(bad_teacher_loop(z, y, companions, **WEIGHTS), rel=exact)
+@pytest.mark.parametrize('count', [1, 2, 5])
+def test_loss_equals_loop(count):
+    for dtype, exact in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        z, y, companions = case(count=count, dtype=dtype)
+        result = bad_teacher(z, y, companions, **WEIGHTS)
+        assert result.dtype == dtype
+        assert result.item() == pytest.approx(bad_teacher_loop(z, y, companions, **WEIGHTS), rel=exact)
 
 
 @pytest.mark.parametrize('count', [1, 2, 5])
@@ -72,23 +70,6 @@ def test_gradient_is_closed_form_and_each_row_sums_to_zero(count):
     assert gradient.sum(1).abs().max() < 1e-12
 
 
-def test_label_and_companions_in_their_places_by_the_margin_are_not_punished():
-    y = torch.tensor([0, 2])
-    companions = torch.tensor([[False, True, False, False], [True, False, False, False]])
-    z = torch.tensor([[2., 3.5, 0., 0.], [4., 1., 2., -1.]], dtype=torch.float64)
-    none = dict(WEIGHTS, punish=0., compensate=0.)
-    assert bad_teacher(z, y, companions, **WEIGHTS) == bad_teacher(z, y, companions, **none)
-
-
-def test_moving_the_label_alone_does_not_change_where_the_companions_are_drawn():
-    z, y, companions = case()
-    moved = z + 3.0 * torch.nn.functional.one_hot(y, z.shape[1])
-    only = dict(punish=0.0, compensate=0.0)
-    placed = [bad_teacher(logits, y, companions, random=1.0, **only)
-              - bad_teacher(logits, y, companions, random=0.0, **only) for logits in (z, moved)]
-    torch.testing.assert_close(placed[0], placed[1])
-
-
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32(dtype):
     z, y, companions = case(dtype=dtype)
@@ -97,19 +78,19 @@ def test_half_precision_is_computed_in_float32(dtype):
     assert torch.equal(partial_label(student, teacher, 2.0), partial_label(student.float(), teacher.float(), 2.0))
 
 
-@pytest.mark.parametrize('size', [1e4, -1e4])
-def test_extreme_logits_stay_finite(size):
-    z = torch.tensor([[size, 0., 0.], [0., size, 0.]]).requires_grad_()
-    loss = bad_teacher(z, torch.tensor([0, 0]), torch.tensor([[False, True, False]] * 2))
-    assert loss.isfinite()
-    assert torch.autograd.grad(loss, z)[0].isfinite().all()
+def test_extreme_logits_stay_finite():
+    for size in (1e4, -1e4):
+        z = torch.tensor([[size, 0., 0.], [0., size, 0.]]).requires_grad_()
+        loss = bad_teacher(z, torch.tensor([0, 0]), torch.tensor([[False, True, False]] * 2))
+        assert loss.isfinite()
+        assert torch.autograd.grad(loss, z)[0].isfinite().all()
 
 
 def test_gradient_descent_on_free_logits_ends_bad_but_skillful():
     z, y, companions = case(c=10, count=2)
     z.requires_grad_()
-    optimizer = torch.optim.SGD([z], lr=0.1)
-    for _ in range(600):
+    optimizer = torch.optim.SGD([z], lr=0.3)
+    for _ in range(200):
         optimizer.zero_grad()
         (len(z) * bad_teacher(z, y, companions)).backward()
         optimizer.step()
@@ -134,42 +115,24 @@ def test_module_reads_label_and_companions_from_a_target_of_probabilities():
     assert not module.state_dict()
 
 
-@pytest.mark.parametrize('k', [2, 3, 10])
+@pytest.mark.parametrize('k', [2, 10])
 def test_the_targets_of_companions_are_read_as_they_were_drawn_in_every_type(k):
-    data = Companions(Digits(num_samples=50, pipeline=[dict(type='mmpretrain.PackInputs')]), k=k)
-    score = torch.stack([data[index]['data_samples'].gt_score for index in range(50)])
+    data = Companions(Digits(num_samples=20, pipeline=[dict(type='mmpretrain.PackInputs')]), k=k)
+    score = torch.stack([data[index]['data_samples'].gt_score for index in range(20)])
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         label, companions = read_companions(score.to(dtype), k)
         assert torch.equal(label, torch.from_numpy(data.given_labels))
         assert torch.equal(companions, torch.from_numpy(data.companions))
 
 
-@pytest.mark.parametrize('k', [2, 39, 520, 964])
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_rounded_shares_of_any_k_are_read(k, dtype):
+@pytest.mark.parametrize('k', [39, 964])
+def test_rounded_shares_of_any_k_are_read(k):
     y = torch.tensor([3])
     companions = torch.arange(1001)[None] > 1001 - k
-    label, read = read_companions(target_of(y, companions).to(dtype), k)
-    assert label == y
-    assert torch.equal(read, companions)
-
-
-def test_for_indices_companions_are_drawn_from_the_seeded_generator():
-    z, y, _ = case(n=64)
-    loss = BadTeacherLoss(k=3)
-    draws = [(torch.manual_seed(seed), loss(z, y).item())[1] for seed in (0, 0, 1)]
-    assert draws[0] == draws[1] != draws[2]
-
-
-def test_drawn_companions_are_wrong_classes_each_as_often_as_the_others():
-    torch.manual_seed(0)
-    y = torch.arange(20000) % 4
-    drawn = draw_companions(y, 4, 2)
-    assert (drawn.sum(1) == 2).all()
-    assert not drawn[torch.arange(len(y)), y].any()
-    for label in range(4):
-        shares = drawn[y == label].double().mean(0)
-        assert (shares[torch.arange(4) != label] - 2 / 3).abs().max() < 0.04  # six standard deviations
+    for dtype in (torch.bfloat16, torch.float16):
+        label, read = read_companions(target_of(y, companions).to(dtype), k)
+        assert label == y
+        assert torch.equal(read, companions)
 
 
 def test_a_classifier_trains_with_it_as_the_loss_of_its_head():
@@ -182,7 +145,7 @@ def test_a_classifier_trains_with_it_as_the_loss_of_its_head():
                            data['data_samples'], strict=True):
         sample.set_gt_score(row)
     wrapper = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.01)))
-    losses = [model.train_step(data, wrapper)['loss'].item() for _ in range(8)]
+    losses = [model.train_step(data, wrapper)['loss'].item() for _ in range(3)]
     assert losses[-1] < losses[0]
 
 
@@ -211,10 +174,8 @@ def test_targets_and_classes_that_do_not_fit_are_refused():
         BadTeacherLoss(k=7)(z, y)
     with pytest.raises(ConfigError, match='The target has shape'):
         BadTeacherLoss(k=3)(z, y[:3])
-    for wrong in (6, -1, -100):
-        y[2] = wrong
-        with pytest.raises(ConfigError, match=f'class {wrong}, but logits of 6 classes need indices from 0 to 5'):
-            BadTeacherLoss(k=3)(z, y)
+    with pytest.raises(ConfigError, match=r'is given class indices, expected .*wsld_plugin\.Companions.*k=3'):
+        BadTeacherLoss(k=3)(z, y)
 
 
 @pytest.mark.parametrize(('k', 'row'), [
@@ -228,30 +189,24 @@ def test_a_target_that_has_no_one_label_and_equal_companions_is_refused(k, row):
         BadTeacherLoss(k=k)(torch.zeros(2, 4), target)
 
 
-@pytest.mark.parametrize('asserts', [1, 2])
-def test_nothing_is_read_from_the_device_and_values_are_asserted(asserts):
-    z, y, companions = case(dtype=torch.float32)
-    target = y if asserts == 1 else target_of(y, companions)
-
+def test_nothing_is_read_from_the_device_and_values_are_asserted():
     # a meta tensor has no values: whatever would wait for one, or make a shape of them, raises
-    z = z.to('meta').requires_grad_()
+    z, y, companions = case(dtype=torch.float32)
+    meta = z.to('meta').requires_grad_()
     with OperationLog() as log:
-        BadTeacherLoss(k=3)(z, target.to('meta')).backward()
-    assert z.grad.shape == z.shape
-    assert log.names.count('aten._assert_async.msg') == asserts
+        BadTeacherLoss(k=3)(meta, target_of(y, companions).to('meta')).backward()
+    assert meta.grad.shape == z.shape
+    assert log.names.count('aten._assert_async.msg') == 2
     assert not {'aten._local_scalar_dense.default', 'aten.nonzero.default'} & set(log.names)
 
 
-@pytest.mark.parametrize('soft', [False, True])
-def test_a_step_is_one_graph_and_asserts_in_it(soft):
+def test_a_step_is_one_graph_and_asserts_in_it():
     z, y, companions = case(dtype=torch.float32)
-    target = target_of(y, companions) if soft else y
+    target = target_of(y, companions)
     loss = torch.compile(BadTeacherLoss(k=3), fullgraph=True, backend='aot_eager')
-    results = [(torch.manual_seed(0), each(z, target))[1] for each in (loss, BadTeacherLoss(k=3))]
-    torch.testing.assert_close(*results)
-    wrong = torch.full_like(target, 1 / 6) if soft else torch.full_like(target, 6)
-    with pytest.raises((RuntimeError, IndexError)):
-        loss(z, wrong)
+    torch.testing.assert_close(loss(z, target), BadTeacherLoss(k=3)(z, target))
+    with pytest.raises(RuntimeError, match='needs 2 companions'):
+        loss(z, torch.full_like(target, 1 / 6))
 
 
 # Candidate sets: partial_label
@@ -272,18 +227,14 @@ def partial_label_loop(student, teacher, tau):
 
 
 @pytest.mark.parametrize('tau', [0.5, 1, 4.0])
-@pytest.mark.parametrize(('dtype', 'exact'), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_partial_label_equals_loop(tau, dtype, exact):
-    student, teacher = logits(dtype=dtype)
-    result = partial_label(student, teacher, tau)
-    assert result.dtype == dtype
-    assert result.item() == pytest.approx(partial_label_loop(student, teacher, tau), rel=exact)
-
-
-@pytest.mark.parametrize('tau', [0.5, 3.0])
-def test_partial_label_gradient_is_closed_form(tau):
-    student, teacher = logits()
-    gradient, = torch.autograd.grad(partial_label(student.requires_grad_(), teacher.requires_grad_(), tau), student)
+def test_partial_label_equals_loop_and_its_gradient_is_closed_form(tau):
+    for dtype, exact in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        student, teacher = logits(dtype=dtype)
+        result = partial_label(student, teacher, tau)
+        assert result.dtype == dtype
+        assert result.item() == pytest.approx(partial_label_loop(student, teacher, tau), rel=exact)
+    student, teacher = (each.requires_grad_() for each in logits())
+    gradient, = torch.autograd.grad(partial_label(student, teacher, tau), student)
     p = student.detach().softmax(1)
     left = p * (teacher.detach() / tau).softmax(1)
     torch.testing.assert_close(gradient, (p - left / left.sum(1, keepdim=True)) / len(p))
@@ -317,8 +268,8 @@ def test_the_minimum_of_partial_label_is_the_label_and_of_kd_the_mean_of_the_set
     found = {}
     for loss in (KD(), PartialLabelLoss()):
         free = torch.zeros(5, dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.SGD([free], lr=1.0)
-        for _ in range(2000):
+        optimizer = torch.optim.SGD([free], lr=3.0)
+        for _ in range(700):
             optimizer.zero_grad()
             loss(free.expand(len(sets), 5), teacher).backward()
             optimizer.step()
@@ -339,15 +290,6 @@ def test_a_long_tail_of_impossible_classes_stays_finite():
 def test_config_builds_partial_label_loss_as_the_weighted_function():
     module = MODELS.build(dict(type='wsld_plugin.PartialLabelLoss', tau=2.0, loss_weight=0.5))
     student, teacher = logits()
-    assert isinstance(module, PartialLabelLoss)
     assert repr(module) == 'PartialLabelLoss(tau=2.0, loss_weight=0.5)'
     assert torch.equal(module(student, teacher), 0.5 * partial_label(student, teacher, 2.0))
     assert not module.state_dict()
-
-
-def test_after_top_classes_the_order_of_the_first_is_irrelevant():
-    student, teacher = logits(dtype=torch.float32)
-    swapped = teacher.scatter(1, teacher.topk(2, 1).indices, teacher.topk(2, 1).values.flip(1))
-    assert not torch.equal(teacher, swapped)
-    connector = TopClasses(k=2)
-    assert torch.equal(partial_label(student, connector(teacher)), partial_label(student, connector(swapped)))

@@ -13,7 +13,6 @@ from wsld_plugin.losses.functional import kd, regularization_samples, wsld
 
 # isort: split
 from mmrazor.models.losses.weighted_soft_label_distillation import WSLD as RazorWSLD
-from mmrazor.registry import MODELS as RAZOR_MODELS
 
 each_kind = pytest.mark.parametrize('kind', [KD, WSLD])
 
@@ -43,15 +42,15 @@ def test_module_is_the_weighted_function_without_state(kind, tau, loss_weight):
     assert not module.state_dict()
 
 
-@pytest.mark.parametrize('tau_squared', [True, False])
-@pytest.mark.parametrize(('mean_over', 'divisor'), [('samples', 16), ('elements', 160)])
-@pytest.mark.parametrize('student_tau', [None, 7.5])
-def test_every_factor_of_kd_is_where_the_equation_has_it(tau_squared, mean_over, divisor, student_tau):
+@pytest.mark.parametrize(('settings', 'factor', 'student_tau'), [
+    (dict(), 25 / 16, 5), (dict(tau_squared=False, mean_over='elements', multiplier=50), 50 / 160, 5),
+    (dict(student_tau=7.5, mean_over='elements'), 25 / 160, 7.5),
+    (dict(student_tau=7.5, tau_squared=False), 1 / 16, 7.5)])
+def test_every_factor_of_kd_is_where_the_equation_has_it(settings, factor, student_tau):
     student, teacher, _ = case(dtype=torch.float64)
-    module = KD(5.0, 0.3, student_tau=student_tau, tau_squared=tau_squared, mean_over=mean_over, multiplier=50)
-    p, q = softmax(teacher.numpy() / 5, 1), softmax(student.detach().numpy() / (student_tau or 5), 1)
-    expected = 0.3 * 50 * (25 if tau_squared else 1) / divisor * rel_entr(p, q).sum()
-    assert module(student, teacher).item() == pytest.approx(expected, rel=1e-12)
+    p, q = softmax(teacher.numpy() / 5, 1), softmax(student.detach().numpy() / student_tau, 1)
+    assert KD(5.0, 0.3, **settings)(student, teacher).item() == pytest.approx(
+        0.3 * factor * rel_entr(p, q).sum(), rel=1e-12)
 
 
 @each_kind
@@ -64,7 +63,7 @@ def test_printed_module_shows_what_is_not_the_default(kind):
                             "mean_over='elements', multiplier=50)")
 
 
-@pytest.mark.parametrize(('tau', 'loss_weight', 'c'), [(1.0, 1.0, 1000), (2, 2.5, 1000), (1.0, 1.0, 10)])
+@pytest.mark.parametrize(('tau', 'loss_weight', 'c'), [(2, 2.5, 1000), (1.0, 1.0, 10)])
 def test_loss_and_gradient_equal_those_of_mmrazor(tau, loss_weight, c):
     student, teacher, labels = case(c=c)
     ours = WSLD(tau, loss_weight, num_classes=1000)(student, teacher, labels)
@@ -81,15 +80,6 @@ def test_signature_of_mmrazor_is_kept():
     ours, theirs = (inspect.signature(loss.forward).parameters for loss in (WSLD, RazorWSLD))
     assert list(ours)[:len(theirs)] == list(theirs)
     assert all(ours[name].default is not inspect.Parameter.empty for name in list(ours)[len(theirs):])
-
-
-@pytest.mark.usefixtures('mmrazor_scope')
-def test_one_word_changes_a_config_of_mmrazor():
-    config = dict(type='WSLD', tau=2, loss_weight=2.5, num_classes=1000)
-    assert isinstance(RAZOR_MODELS.build(config), RazorWSLD)
-    module = RAZOR_MODELS.build({**config, 'type': 'wsld_plugin.WSLD'})
-    assert isinstance(module, WSLD)
-    assert repr(module) == 'WSLD(tau=2, loss_weight=2.5)'
 
 
 def test_known_cross_entropy_of_the_teacher_replaces_that_of_its_logits():
@@ -163,13 +153,11 @@ def test_an_infinite_loss_that_is_not_dropped_stays_and_nan_is_never_hidden(drop
     assert loss(student.index_fill(0, torch.tensor([5]), torch.nan), teacher, target).isnan()
 
 
-@each_kind
-def test_sample_factors_accept_half_precision_and_probabilities(kind):
+def test_sample_factors_accept_half_precision_and_probabilities():
     student, teacher, target = case(40, 6, torch.bfloat16)
     mixed = torch.full((40, 6), .02).scatter_(1, target[:, None], .9)
-    loss = kind(2.0, samples=dict(regularization=0))(student, teacher, mixed)
-    assert loss.dtype == torch.float32
-    assert torch.isfinite(loss)
+    loss = WSLD(2.0, samples=dict(regularization=0))
+    assert torch.equal(loss(student, teacher, mixed), loss(student.float(), teacher.float(), mixed))
 
 
 def test_sample_factors_of_kd_without_labels_say_what_to_add():
@@ -178,13 +166,12 @@ def test_sample_factors_of_kd_without_labels_say_what_to_add():
         KD(2.0, samples=dict(regularization=0))(student, teacher)
 
 
-@each_kind
 @pytest.mark.parametrize(('samples', 'message'), [
     (dict(regularisation=0), "Did you mean 'regularization'"),
     (dict(reading='rows'), "Did you mean 'row'"),
     (dict(others=-1), r'samples\.others=-1, expected a finite number in \[0, inf\]'),
-    (dict(others='0.5'), 'finite number'),
     ('label', r'None or a dict')])
-def test_invalid_sample_factors_are_refused_when_the_loss_is_built(kind, samples, message):
-    with pytest.raises(ConfigError, match=message):
-        kind(samples=samples)
+def test_invalid_sample_factors_are_refused_when_the_loss_is_built(samples, message):
+    for kind in (KD, WSLD):
+        with pytest.raises(ConfigError, match=message):
+            kind(samples=samples)

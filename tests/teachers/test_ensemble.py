@@ -69,24 +69,7 @@ def test_small_probabilities_keep_their_logarithm_and_confident_members_share_th
     torch.testing.assert_close(half, torch.tensor([[.5, .5, 0.]]))
 
 
-def test_average_of_logits_is_the_renormalised_geometric_mean():
-    logits = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    product = F.softmax(logits, -1).prod(0) ** (1 / 3)
-    torch.testing.assert_close(F.softmax(average_of(logits, 'logits'), 1), product / product.sum(1, keepdim=True))
-
-
-@pytest.mark.parametrize(('average', 'm'), [('probabilities', 3), ('logits', 1), ('logits', 3)])
-def test_one_teacher_or_several_equal_ones_are_that_teacher(average, m):
-    teacher = EnsembleTeacher([member() for _ in range(m)], average)
-    expected = member()['model'](images(), mode='tensor')
-    result = teacher(images())
-    torch.testing.assert_close(result.log_softmax(1), expected.log_softmax(1))
-    if average == 'logits':
-        torch.testing.assert_close(result, expected)
-
-
-@pytest.mark.parametrize('own', [None, dict(mean=[0.0] * 3, std=[255.0] * 3)])
-@pytest.mark.parametrize('student', [RGB, BGR])
+@pytest.mark.parametrize(('student', 'own'), [(RGB, None), (BGR, dict(mean=[0.0] * 3, std=[255.0] * 3))])
 def test_each_member_sees_what_it_would_see_alone(student, own):
     members = [member(0, data_preprocessor=RGB), member(1, data_preprocessor=BGR)]
     seen, data = [], batch()
@@ -104,14 +87,13 @@ def test_each_member_sees_what_it_would_see_alone(student, own):
 
 
 def test_members_without_a_normalisation_see_what_the_ensemble_sees_also_in_an_ensemble_of_ensembles():
-    inner = dict(type='wsld_plugin.EnsembleTeacher',
-                 members=[dict(model=classifier(), checkpoint=False),
-                          dict(model=classifier(data_preprocessor=BGR), checkpoint=False)])
-    model = build(distillation(teacher=dict(
-        type='wsld_plugin.EnsembleTeacher', members=[dict(model=inner, checkpoint=False),
-                                                     dict(model=classifier(), checkpoint=False)])))
+    inner = dict(type='wsld_plugin.EnsembleTeacher', members=[
+        dict_member(), dict_member(model=classifier(data_preprocessor=BGR))])
+    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[
+        dict_member(model=inner), dict_member()])))
     nested, plain = model.teacher.members
-    assert model.renormalize is nested.renormalize is plain.renormalize is nested.model.members[0].renormalize is None
+    for network in (model.network, nested, plain, nested.model.members[0]):
+        assert network.renormalize is None
     assert nested.model.members[1].renormalize.flip
 
 
@@ -124,12 +106,14 @@ def test_class_maps_bring_the_members_to_the_same_classes():
     assert teacher.head.num_classes == 5
 
 
-def test_each_member_is_loaded_or_initialised_and_frozen(tmp_path):
+@pytest.mark.parametrize('teacher_bn', ['eval', 'train'])
+def test_each_member_is_loaded_or_initialised_and_frozen_but_for_its_batchnorm_if_asked(tmp_path, teacher_bn):
     first, source = saved(tmp_path / 'a.pth', 1)
     second, other = saved(tmp_path / 'b.pth', 2, width=8)
-    third = dict(model=classifier(width=8), checkpoint=False)
+    third = dict_member()
     third['model']['head']['init_cfg'] = dict(type='Constant', layer='Linear', val=0.25)
-    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[first, second, third])))
+    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[first, second, third]),
+                               teacher_bn=teacher_bn))
     for loaded, expected in zip(model.teacher.members, (source, other), strict=False):
         for name, value in expected.state_dict().items():
             assert torch.equal(loaded.model.state_dict()[name], value), name
@@ -138,17 +122,9 @@ def test_each_member_is_loaded_or_initialised_and_frozen(tmp_path):
     assert all(name.startswith('architecture.') for name in model.state_dict())
     before = copy.deepcopy(model.teacher.state_dict())
     model.train().train_step(batch(), build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1))))
-    assert all(torch.equal(value, before[name]) for name, value in model.teacher.state_dict().items())
-
-
-def test_teacher_bn_train_updates_the_statistics_of_every_member_and_nothing_else():
-    members = [dict(model=classifier(width=width), checkpoint=False) for width in (4, 8)]
-    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=members), teacher_bn='train'))
-    before = copy.deepcopy(model.teacher.state_dict())
-    model.train().train_step(batch(), build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1))))
     for name, value in model.teacher.state_dict().items():
-        assert torch.equal(value, before[name]) == ('running' not in name and 'batches' not in name), name
-    assert not any(module.training for module in model.eval().teacher.modules())
+        statistics = teacher_bn == 'train' and ('running' in name or 'batches' in name)
+        assert torch.equal(value, before[name]) != statistics, name
 
 
 def test_it_reads_labels_if_a_member_does():

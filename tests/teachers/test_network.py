@@ -6,7 +6,7 @@ from factories import BGR, RGB, batch, build, classifier
 from torch import nn
 
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.teachers import FrozenTeacher, TeacherNetwork, VirtualTeacher
+from wsld_plugin.teachers import TeacherNetwork, VirtualTeacher
 from wsld_plugin.teachers.network import check_sources, head_classes
 
 HEAD = dict(logits=dict(type='mmrazor.ModuleOutputs', source='head'))
@@ -82,36 +82,23 @@ def test_a_teacher_that_does_not_fit_is_refused(model, settings, message):
         TeacherNetwork(model, **settings)
 
 
-def network():
-    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), nn.Flatten())
-
-
-def training(teacher):
-    return {type(module).__name__ for module in teacher.module.modules() if module.training}
-
-
 @pytest.mark.parametrize(('bn', 'expected'), [('eval', set()), ('train', {'BatchNorm2d'})])
-def test_a_frozen_teacher_trains_nothing_but_its_batchnorm_if_asked(bn, expected):
-    teacher = FrozenTeacher(network(), bn)
-    assert not any(parameter.requires_grad for parameter in teacher.module.parameters())
-    assert not training(teacher)
-    teacher.set_mode(training=True)
-    assert training(teacher) == expected
-    teacher.set_mode(training=False)
-    assert not training(teacher)
+def test_a_teacher_trains_nothing_but_its_batchnorm_if_asked_also_within_an_ensemble(bn, expected):
+    members = [dict(model=classifier(), checkpoint=False)] * 2
+    for model in (classifier(), dict(type='wsld_plugin.EnsembleTeacher', members=members)):
+        teacher = TeacherNetwork(model, False, None, preprocessor(), RGB, bn=bn)
+        teacher.add_module('dropout', nn.Dropout())
+        for mode, wanted in ((True, expected), (False, set())):
+            assert teacher.train(mode) is teacher
+            assert {type(module).__name__ for module in teacher.modules() if module.training} == wanted
 
 
-def test_the_owner_of_a_frozen_teacher_does_not_register_it():
-    owner = nn.Linear(1, 1)
-    owner.hidden = FrozenTeacher(network())
-    assert [name for name, _ in owner.named_modules()] == ['']
-    assert set(owner.state_dict()) == {'weight', 'bias'}
-
-
-@pytest.mark.parametrize('role', ['student', 'teacher'])
-def test_single_label_heads_fit(role):
+def test_single_label_heads_fit():
     for head in (dict(type='LinearClsHead'), dict(type='StackedLinearClsHead', mid_channels=[8])):
-        check_sources(build(classifier(head=dict(head, num_classes=5, in_channels=32))), HEAD, role)
+        model = build(classifier(head=dict(head, num_classes=5, in_channels=32)))
+        for role in ('student', 'teacher'):
+            check_sources(model, HEAD, role)
+        assert head_classes(model) == 5
 
 
 @pytest.mark.parametrize(('name', 'words'), [
@@ -143,9 +130,6 @@ def test_a_wrapper_without_head_is_refused_with_the_source_to_write():
 
 
 def test_recorders_of_functions_are_not_looked_up_in_the_model():
-    check_sources(nn.Linear(1, 1), dict(f=dict(type='mmrazor.FunctionOutputs', source='a.b.c')), 'student')
-
-
-def test_class_counts_are_those_that_the_head_declares():
-    assert head_classes(build(classifier(num_classes=7))) == 7
-    assert head_classes(nn.Linear(2, 3)) is None
+    model = nn.Linear(1, 1)
+    check_sources(model, dict(f=dict(type='mmrazor.FunctionOutputs', source='a.b.c')), 'student')
+    assert head_classes(model) is None

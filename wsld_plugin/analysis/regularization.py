@@ -10,19 +10,7 @@ import torch
 from torch import Tensor
 
 from wsld_plugin.losses import checks
-from wsld_plugin.losses.functional import cross_entropy as expected_surprisal
-from wsld_plugin.losses.functional import (
-    gradient_parts,
-    hard_gradient,
-    outweighed_at_label,
-    outweighed_in_row,
-    regularization_samples,
-    soft_gradient,
-    weights,
-)
-
-__all__ = ['BINS', 'MEASURES', 'SIZE', 'describe', 'gradient_parts', 'regularization_samples', 'sample_measures',
-           'summarize']
+from wsld_plugin.losses.functional import cross_entropy, gradient_parts, wsld_weights
 
 MEASURES = ('regularization_label', 'regularization_row', 'weight', 'bias_norm', 'variance_norm', 'teacher_ce',
             'student_ce', 'agreement')
@@ -36,8 +24,7 @@ def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tens
     """All measures of a batch, on its device, without reading from it.
 
     Args:
-        student_logits: (N, C).
-        teacher_logits: (N, C).
+        student_logits, teacher_logits: (N, C).
         target: class indices (N,) or probabilities (N, C). All measures of a hidden label (-100) are NaN.
         tau: temperature τ > 0 of both.
         teacher_ce: (N,) in nats, if it is known more exactly than from these logits.
@@ -50,24 +37,19 @@ def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tens
     Raises:
         ConfigError, TypeError, ValueError: as :func:`wsld_plugin.losses.functional.wsld`.
     """
-    checks.check_tau(tau)
-    student_logits, teacher_logits, dtype = checks.prepare_logits(student_logits, teacher_logits)
-    target = checks.prepare_target(target, student_logits, dtype)
+    s, t = checks.prepare_logits(student_logits, teacher_logits)
+    target = checks.check_target(target, *s.shape)
     hidden = None if target.is_floating_point() else target == checks.HIDDEN
-    if hidden is not None:
-        target = target.masked_fill(hidden, 0)
-    log_q = torch.log_softmax(student_logits, 1, dtype=dtype)
-    student_ce = expected_surprisal(log_q, target)
-    if teacher_ce is None:
-        teacher_ce = expected_surprisal(torch.log_softmax(teacher_logits, 1, dtype=dtype), target)
-    else:
-        teacher_ce = checks.prepare_teacher_ce(teacher_ce, len(teacher_logits), dtype)
-    hard = hard_gradient(log_q, target)
-    soft = soft_gradient(student_logits, teacher_logits, tau, dtype)
+    target = target.to(s.dtype) if hidden is None else target.masked_fill(hidden, 0)
+    a, total, y = gradient_parts(s, t, target, tau)
+    difference = total - 2 * a
+    at_label = (total * y).sum(1) * (difference * y).sum(1) > 0  # see regularization_samples
+    in_row = (total * difference).sum(1) > 0
     measures = torch.stack([
-        outweighed_at_label(hard, soft, target).to(dtype), outweighed_in_row(hard, soft).to(dtype),
-        weights(student_ce, teacher_ce), hard.norm(dim=1), (soft - hard).norm(dim=1), teacher_ce, student_ce,
-        (student_logits.argmax(1) == teacher_logits.argmax(1)).to(dtype)])
+        at_label.to(s.dtype), in_row.to(s.dtype), wsld_weights(s, t, target, teacher_ce),
+        a.norm(dim=1), (total - a).norm(dim=1),
+        cross_entropy(t, target) if teacher_ce is None else teacher_ce.to(s.dtype), cross_entropy(s, target),
+        (s.argmax(1) == t.argmax(1)).to(s.dtype)])
     return measures if hidden is None else measures.masked_fill_(hidden, torch.nan)
 
 

@@ -19,13 +19,10 @@ _CHECKPOINT = re.compile(r'^(epoch|iter)_(\d+)\.pth$')
 
 
 def newest_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the checkpoint to resume from, the one written last, or None.
+    """Return the checkpoint of a run's folder to resume from, the one written last, or None.
 
     The file ``last_checkpoint`` names it. If that is missing, damaged or names a file that does not exist (the folder
     was moved, the run was killed while writing), the highest epoch or iteration counts.
-
-    Args:
-        work_dir: the run's folder.
     """
     work_dir = Path(work_dir)
     pointer = work_dir / 'last_checkpoint'
@@ -39,11 +36,7 @@ def newest_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def refuse_to_overwrite(work_dir: str | Path) -> None:
-    """Reject a folder for a new run that holds checkpoints of an earlier one, an exported student included.
-
-    Raises:
-        ConfigError: naming what exists and what to do.
-    """
+    """Raise ConfigError if the folder of a new run holds checkpoints or the exported student of an earlier one."""
     resumable = newest_checkpoint(work_dir)
     found = resumable or next(iter(sorted(Path(work_dir).glob('*.pth'))), None)
     if found is not None:
@@ -54,7 +47,7 @@ def refuse_to_overwrite(work_dir: str | Path) -> None:
 
 @HOOKS.register_module()
 class CheckpointHook(_CheckpointHook):
-    """mmengine's ``CheckpointHook`` that never leaves a run without a whole checkpoint, and exports the student.
+    """mmengine's ``CheckpointHook`` that never leaves a run without a complete checkpoint, and exports the student.
 
     - A checkpoint is written under another name and renamed when it is complete; an older one is deleted after that.
       mmengine deletes first, so that a crash while writing leaves none.
@@ -62,18 +55,15 @@ class CheckpointHook(_CheckpointHook):
       mmpretrain checkpoints, with ``student.py``, the config that builds it. Without distillation they are called
       ``model_last.pth``, ``model_best.pth`` and ``model.py``.
 
-    Args:
-        *args, **kwargs: as for mmengine's hook. ``backend_args`` defaults to atomic local files.
-        export: whether to write the student alone.
+    The arguments are those of mmengine's hook. ``backend_args`` defaults to atomic local files.
     """
 
-    def __init__(self, *args: Any, export: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault('backend_args', dict(backend=ATOMIC_BACKEND))
         super().__init__(*args, **kwargs)
-        self.export = export
 
     def before_train(self, runner: Runner) -> None:
-        """Find the folder; from then on delay removals until the new checkpoint is written."""
+        """Find the folder, and delay removals until the new checkpoint is written."""
         super().before_train(runner)
         _warn_about_resume(runner)
         self.file_backend: Any = _DelayedRemoval(self.file_backend)
@@ -83,23 +73,15 @@ class CheckpointHook(_CheckpointHook):
         self._finish(runner, self.last_ckpt, 'last')
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        before = self._best_score(runner)
+        before = self._best_paths()[:1]  # of the first indicator, which decides which student is the best
         super()._save_best_checkpoint(runner, metrics)
-        if self._best_score(runner) != before:
+        if self._best_paths()[:1] != before:
             self._finish(runner, self._best_paths()[0], 'best')
 
     def _finish(self, runner: Runner, path: str, which: str) -> None:
-        if not is_main_process():
-            return
-        self.file_backend.remove_now(keep={self.last_ckpt, *self._best_paths()})
-        if self.export:
+        if is_main_process():
+            self.file_backend.remove_now(keep={self.last_ckpt, *self._best_paths()})
             export_classifier(path, runner.cfg, self.out_dir, which)
-
-    def _best_score(self, runner: Runner) -> Any:
-        """Score of the first indicator, which decides which student is exported as the best."""
-        indicators = getattr(self, 'key_indicators', [])
-        name = 'best_score' if len(indicators) == 1 else f'best_score_{indicators[0]}' if indicators else ''
-        return runner.message_hub.runtime_info.get(name)
 
     def _best_paths(self) -> list[str]:
         if not self.save_best:
@@ -128,21 +110,18 @@ class _DelayedRemoval:
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
-        self._waiting: list[tuple[Any, str]] = []
+        self._waiting: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
     def remove(self, path: str) -> None:
-        self._waiting.append((self._backend.remove, path))
-
-    def rmtree(self, path: str) -> None:
-        self._waiting.append((self._backend.rmtree, path))
+        self._waiting.append(path)
 
     def remove_now(self, keep: set[str]) -> None:
-        for remove, path in self._waiting:
+        for path in self._waiting:
             if path not in keep and self._backend.exists(path):
-                remove(path)
+                self._backend.remove(path)
         self._waiting.clear()
 
 
@@ -150,8 +129,8 @@ class _DelayedRemoval:
 class ResumeValidationHook(Hook):
     """Run the validation that an interruption skipped.
 
-    mmengine writes the checkpoint of an epoch before it validates that epoch. A resumed run would neither log that
-    accuracy nor know it as the best score: a worse epoch would then replace the best checkpoint.
+    mmengine writes the checkpoint of an epoch before it validates that epoch. Without this hook, a resumed run would
+    not log that accuracy, and a worse epoch could replace the best checkpoint.
     """
 
     priority = 'LOWEST'  # after every other hook is ready for a validation
@@ -164,5 +143,5 @@ class ResumeValidationHook(Hook):
         ended = runner.iter == runner.epoch * len(runner.train_dataloader)
         due = runner.epoch % loop.val_interval == 0 or runner.epoch == loop.max_epochs
         if ended and due and runner.epoch >= loop.val_begin:
-            runner.logger.info(f'Epoch {runner.epoch} is validated again: its checkpoint was written before that.')
+            runner.logger.info(f'Validating epoch {runner.epoch}: its checkpoint was written before its validation.')
             runner.val_loop.run()

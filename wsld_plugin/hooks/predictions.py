@@ -1,4 +1,4 @@
-"""Records the predictions for the validation set during training."""
+"""Predictions for the validation set, written during training."""
 from __future__ import annotations
 
 import io
@@ -33,9 +33,6 @@ class PredictionsHook(Hook):
         ConfigError: training by iteration, a head without logits (N, C), or a shuffled validation set.
     """
 
-    def __init__(self) -> None:
-        self._rows: list[tuple[np.ndarray, int]] = []
-
     def before_run(self, runner: Runner) -> None:
         """Reject training by iteration."""
         if isinstance(runner._train_loop, IterBasedTrainLoop):
@@ -50,10 +47,9 @@ class PredictionsHook(Hook):
                                   'compared sample by sample. Set it to False.')
             sampler, name = getattr(sampler, 'sampler', None), f'{name}.sampler'
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        classifier = getattr(model, 'student', model)
-        self._rows = []
+        self._rows: list[tuple[np.ndarray, int]] = []
         self._logits: Any = None
-        self._handle = classifier.head.register_forward_hook(self._record)
+        self._handle = getattr(model, 'student', model).head.register_forward_hook(self._record)
 
     def _record(self, head: Any, inputs: Any, logits: Any) -> None:
         self._logits = logits
@@ -88,7 +84,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def epoch_files(work_dir: Path) -> dict[int, Path]:
-    """The files of log-probabilities (N, C) by epoch, in ascending order. RunError when there are none."""
+    """The files of log-probabilities (N, C) by epoch, in ascending order. Raises RunError if there are none."""
     files = {int(path.stem.removeprefix('epoch_')): path for path in (work_dir / FOLDER).glob('epoch_*.npy')}
     if not files:
         raise RunError(f'{work_dir} holds no log-probabilities, though its run is finished. Move the folder away and '
@@ -97,12 +93,12 @@ def epoch_files(work_dir: Path) -> dict[int, Path]:
 
 
 def read_log_probabilities(path: Path) -> np.ndarray:
-    """One of `epoch_files`, (N, C), as a memory map. RunError when it cannot be read."""
+    """Load one of `epoch_files`, (N, C), as a memory map. Raises RunError if it cannot be read."""
     return _read(path, mmap_mode='r')
 
 
 def read_target(work_dir: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (N,), and the true posteriors (N, C) or None. RunError when a file cannot be read."""
+    """Load labels (N,), and the true posteriors (N, C) or None. Raises RunError if a file cannot be read."""
     folder = work_dir / FOLDER
     posteriors = folder / 'posteriors.npy'
     return _read(folder / 'labels.npy'), _read(posteriors) if posteriors.is_file() else None

@@ -1,4 +1,4 @@
-"""Hooks of every run: losses logged without waiting for the device, finite losses, seeds, the teacher's accuracy."""
+"""Hooks of every run: losses logged without a wait for the device, finite losses, seeds, the teacher's accuracy."""
 from __future__ import annotations
 
 from typing import Any
@@ -9,7 +9,6 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.hooks import RuntimeInfoHook as _RuntimeInfoHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmpretrain.structures import DataSample
 
 from wsld_plugin.datasets.keyed import seed_everything
 from wsld_plugin.errors import NonFiniteLossError
@@ -19,6 +18,7 @@ from .checkpoint import newest_checkpoint
 
 
 def _logger_interval(runner: Runner) -> int:
+    """Iterations between two lines of the log, and between two readings of what is kept on the device."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 10)
 
 
@@ -26,35 +26,25 @@ def _logger_interval(runner: Runner) -> int:
 class RuntimeInfoHook(_RuntimeInfoHook):
     """mmengine's ``RuntimeInfoHook`` without a wait for the device in every step.
 
-    mmengine's hook reads every loss in every iteration as a number, for which a GPU must have finished the step.
-    This one keeps the losses on the device, in float32, and reads all at once: when the logger logs, at the end of an
-    epoch and of the training, and before a checkpoint is written. Log and checkpoint are the same.
-
-    Args:
-        interval: iterations between two readings; default: the ``LoggerHook``'s interval.
+    mmengine's hook reads every loss in every iteration, for which a GPU must have finished the step. This one keeps
+    the losses on the device, in float32, and reads all at once: when the logger logs, at the end of an epoch and of
+    the training, and before a checkpoint is written. Log and checkpoint are the same.
     """
 
-    def __init__(self, interval: int | None = None) -> None:
-        super().__init__()
-        self.interval = interval
+    def __init__(self) -> None:
         self._waiting: list[tuple[tuple[str, ...], torch.Tensor]] = []
-
-    def before_train(self, runner: Runner) -> None:
-        """Default to the logger's interval."""
-        super().before_train(runner)
-        if self.interval is None:
-            self.interval = _logger_interval(runner)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, torch.Tensor] | None = None) -> None:
-        """Keep the step's losses; read every ``interval`` iterations."""
+        """Keep the step's losses; read all kept ones when the logger logs."""
         if outputs:
             device = next((value.device for value in outputs.values() if isinstance(value, torch.Tensor)), None)
             # stack copies: torch.compile's CUDA graphs reuse the memory of their results
             values = torch.stack([torch.as_tensor(value, dtype=torch.float32, device=device).detach().reshape(())
                                   for value in outputs.values()])
             self._waiting.append((tuple(outputs), values))
-        if self.every_n_inner_iters(batch_idx, self.interval) or self.every_n_train_iters(runner, self.interval) \
+        interval = _logger_interval(runner)
+        if self.every_n_inner_iters(batch_idx, interval) or self.every_n_train_iters(runner, interval) \
                 or self.end_of_epoch(runner.train_dataloader, batch_idx) or self.is_last_train_iter(runner):
             self._read(runner)
 
@@ -65,13 +55,11 @@ class RuntimeInfoHook(_RuntimeInfoHook):
             checkpoint['message_hub'] = runner.message_hub.state_dict()
 
     def _read(self, runner: Runner) -> None:
-        if not self._waiting:
-            return
-        numbers = iter(torch.cat([values for _, values in self._waiting]).tolist())
-        for names, _ in self._waiting:
-            for name in names:
+        if self._waiting:
+            numbers = iter(torch.cat([values for _, values in self._waiting]).tolist())
+            for name in (name for names, _ in self._waiting for name in names):
                 runner.message_hub.update_scalar(f'train/{name}', next(numbers))
-        self._waiting.clear()
+            self._waiting.clear()
 
 
 @HOOKS.register_module()
@@ -82,40 +70,30 @@ class FiniteLossHook(Hook):
     The record is read when the logger logs and before every checkpoint is written, so a checkpoint never holds a
     non-finite loss or weight.
 
-    Args:
-        interval: iterations between two readings; default: the ``LoggerHook``'s interval.
-
     Raises:
         NonFiniteLossError: with the epoch, the first bad iteration (from 1) and the parts of its loss.
     """
 
     priority = 'ABOVE_NORMAL'  # before anything logs or saves
 
-    def __init__(self, interval: int | None = None) -> None:
-        self.interval = interval
+    def __init__(self) -> None:
         self._names: list[str] = []
         self._record: torch.Tensor | None = None  # (1 + parts,): first bad iteration or 0, then its parts
 
-    def before_train(self, runner: Runner) -> None:
-        """Default to the logger's interval."""
-        if self.interval is None:
-            self.interval = _logger_interval(runner)
-
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, torch.Tensor] | None = None) -> None:
-        """Record on the device; read every ``interval`` iterations."""
-        outputs = outputs or {}
-        if 'loss' in outputs:
+        """Record on the device; read when the logger logs."""
+        if outputs and 'loss' in outputs:
             self._names = list(outputs)
             values = torch.stack([value.detach().float().reshape(()) for value in outputs.values()])
             bad = ~torch.isfinite(outputs['loss'].detach())
             now = torch.cat([(bad * float(runner.iter + 1)).reshape(1), values])
             self._record = now if self._record is None else torch.where(self._record[0] > 0, self._record, now)
-        if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
+        if self.every_n_train_iters(runner, _logger_interval(runner)) or self.is_last_train_iter(runner):
             self._read(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Reject a checkpoint with a non-finite loss or weight."""
+        """Raise before a checkpoint with a non-finite loss or weight is written."""
         self._read(runner)
         for name, value in checkpoint.get('state_dict', {}).items():
             if torch.is_floating_point(value) and not torch.isfinite(value).all():
@@ -149,12 +127,11 @@ class FiniteLossHook(Hook):
 class IterationSeedHook(Hook):
     """Before every training iteration, seed `random`, numpy and torch with BLAKE2b(seed, iteration, rank).
 
-    Torch is seeded on the CPU and on the rank's GPU. So Mixup, CutMix, dropout and stochastic depth draw the same
-    numbers after a resume as without the interruption. ``seed`` is the run's (``randomness`` of the config).
+    Torch is seeded on the CPU and on the rank's GPU. Mixup, CutMix, dropout and stochastic depth then draw the same
+    numbers after a resume as without the interruption. ``seed`` is ``randomness.seed`` of the config.
 
     Not covered: the augmentation of a sample, which `KeyedDataset` seeds; kernels that add in a varying order
-    (``randomness.deterministic``); a module's own generators; a run with another number of ranks, whose batches
-    differ.
+    (``randomness.deterministic``); a module's own generators; a run with another number of ranks.
     """
 
     priority = 'VERY_HIGH'
@@ -169,8 +146,8 @@ class TeacherEvalHook(Hook):
     """Validate the teacher once, before training, in the student's classes and with its metrics.
 
     The result is logged, sent to the visualizer's backends as ``teacher/<metric>`` at step 0, and saved in the
-    checkpoint, so that a resumed run does not measure again. The random state is restored. Skipped, with a line in
-    the log, without a validation set, and for a teacher with ``reads_labels``, which would always be right.
+    checkpoint, so that a resumed run does not measure again. The random state is restored. The hook is skipped, with
+    a line in the log, without a validation set, and for a teacher that reads the labels, which is always right.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -182,10 +159,10 @@ class TeacherEvalHook(Hook):
             runner.logger.info('The teacher is not validated: it reads the labels.')
             return
         metrics = runner.message_hub.runtime_info.get('teacher_metrics')
+        if metrics is None and runner.val_loop is None:
+            runner.logger.info('The teacher is not validated: this run has no validation set.')
+            return
         if metrics is None:
-            if runner.val_loop is None:
-                runner.logger.info('The teacher is not validated: this run has no validation set.')
-                return
             metrics = self._measure(runner, model)
             runner.message_hub.update_info('teacher_metrics', metrics)
             runner.visualizer.add_scalars({f'teacher/{name}': value for name, value in metrics.items()}, step=0)
@@ -200,14 +177,9 @@ class TeacherEvalHook(Hook):
         with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers
             for batch in loader:
                 data = model.data_preprocessor(batch, False)
-                logits = model.teacher_logits(data['inputs'], data['data_samples'])
-                evaluator.process(data_samples=[_predicted(sample, row) for sample, row
-                                                in zip(data['data_samples'], logits, strict=True)],
-                                  data_batch=batch)
+                scores = model.teacher_logits(data['inputs'], data['data_samples']).softmax(dim=-1)
+                evaluator.process(data_samples=[
+                    sample.set_pred_score(row).set_pred_label(row.argmax(dim=-1, keepdim=True))
+                    for sample, row in zip(data['data_samples'], scores, strict=True)], data_batch=batch)
         model.train(was_training)
         return {name: float(value) for name, value in evaluator.evaluate(len(loader.dataset)).items()}
-
-
-def _predicted(sample: DataSample, logits: torch.Tensor) -> DataSample:
-    scores = logits.softmax(dim=-1)
-    return sample.set_pred_score(scores).set_pred_label(scores.argmax(dim=-1, keepdim=True))

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from wsld_plugin.files import write_atomically
 from wsld_plugin.registry import HOOKS
 
 _STATE = FOLDER = 'soft_label_monitor'
-_SECONDS = 10.0  # between two writes, each of which waits for the disk
 _BINS_IN_FILE = 50
 
 # The arguments of a loss on logits: this project's name and MMRazor's.
@@ -33,15 +31,14 @@ _LOGITS = (('student', 'preds_S'), ('teacher', 'preds_T'))
 class SoftLabelMonitorHook(Hook):
     """Log the fraction of regularization samples, WSLD's weights, and the norms of both parts of the gradient.
 
-    The hook measures the arguments of a distillation loss, for any teacher, connector or loss, and does not change
-    them. The measures of :func:`wsld_plugin.analysis.regularization.sample_measures`, at the loss's ``tau``, are
-    summed on the device in each iteration; the sums are read, and added up over the ranks, when the logger logs and
-    at the end of an epoch.
+    The hook measures the arguments of a distillation loss, for any teacher, connector or loss: the measures of
+    :func:`wsld_plugin.analysis.regularization.sample_measures` at the loss's ``tau``. They are summed on the device;
+    the sums are read, and added up over the ranks, when the logger logs and at the end of an epoch.
 
     - ``soft_labels/…`` in the log and its backends: means since the last line, and quantiles of the weights.
     - ``soft_label_monitor/epochs.json`` in the run's folder: a list with the same for each epoch, and a histogram of
-      the weights. The backends log it as ``soft_labels_epoch/…``, TensorBoard with the histogram. The file is
-      written at the end of the training, and at ends of epochs that are at least ten seconds apart.
+      the weights, written at the end of each epoch and of the training. The backends log it as
+      ``soft_labels_epoch/…``, TensorBoard with the histogram.
 
     A resumed run continues the sums exactly. Samples with a hidden label (-100) or a measure that is not finite are
     skipped and counted as ``left_out``. The hook is idle while distillation is stopped. If the loss has another
@@ -50,7 +47,6 @@ class SoftLabelMonitorHook(Hook):
     Args:
         loss: the name of one of ``distill_losses``; None: the first on logits.
         every: measure only every n-th iteration, for a smaller cost.
-        interval: removed; the interval is that of the ``LoggerHook``.
 
     Raises:
         ConfigError: a setting is out of range; before the first step, if there is no such loss, or no target.
@@ -58,20 +54,14 @@ class SoftLabelMonitorHook(Hook):
 
     priority = 'NORMAL'  # before the logger and the checkpoint
 
-    def __init__(self, loss: str | None = None, every: int = 1, interval: Any = None) -> None:
+    def __init__(self, loss: str | None = None, every: int = 1) -> None:
         check_integer('SoftLabelMonitorHook: every', every, 1)
-        if interval is not None:
-            raise ConfigError(f'SoftLabelMonitorHook: interval={interval!r} is no longer a setting: the measures are '
-                              'logged with each line of the log. Remove it, and set '
-                              f'default_hooks.logger.interval={interval!r}.')
-        self.loss = loss
-        self.every = every
+        self.loss, self.every = loss, every
         self._sums: Tensor | None = None  # on the device, since the last reading
         self._line, self._epoch = _empty(), _empty()  # since the last line of the log; of this epoch
         self._records: list[dict[str, Any]] = []
         self._restored: Mapping[str, Any] | None = None
         self._warned = False
-        self._written = time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
         """Find the loss, and restore the sums of a resumed run."""
@@ -88,13 +78,13 @@ class SoftLabelMonitorHook(Hook):
             self._records = json.loads(self._restored['records'])
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Measure this iteration if it is an n-th one."""
+        """Switch the probe on in every n-th iteration."""
         self._probe.on = runner.iter % self.every == 0
         self._probe.follow()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, Tensor] | None = None) -> None:
-        """Read the sums, log them, and end an epoch, when each is due."""
+        """Read the sums, log them and record the epoch, when each is due."""
         self._probe.on = False
         length, done = len(runner.train_dataloader), runner.iter + 1
         ends, last = done % length == 0, self.is_last_train_iter(runner)
@@ -110,7 +100,7 @@ class SoftLabelMonitorHook(Hook):
             self._log(runner)
         if ends:
             self._end_epoch(runner, done // length)
-        if last or (ends and time.monotonic() - self._written >= _SECONDS):
+        if ends or last:
             self._write(runner, done // length + 1)
 
     def after_train(self, runner: Runner) -> None:
@@ -147,9 +137,8 @@ class SoftLabelMonitorHook(Hook):
                                   'is not repeated; epochs.json has the number of each epoch as left_out.')
         values = {f'train/soft_labels/{name}': value for name, value in describe(line).items()}
         if not values:  # the log would repeat the last values
-            scalars = runner.message_hub.log_scalars
-            for name in [name for name in scalars if name.startswith('train/soft_labels/')]:
-                scalars.pop(name)
+            for name in [name for name in runner.message_hub.log_scalars if name.startswith('train/soft_labels/')]:
+                runner.message_hub.log_scalars.pop(name)
         runner.message_hub.update_scalars(values, resumed=False)
 
     def _end_epoch(self, runner: Runner, epoch: int) -> None:
@@ -157,9 +146,8 @@ class SoftLabelMonitorHook(Hook):
         if not summary[0]:
             return
         self._records.append(self._record(epoch, summary))
-        described = describe(summary)
-        runner.visualizer.add_scalars({f'soft_labels_epoch/{name}': value for name, value in described.items()},
-                                      step=epoch)
+        runner.visualizer.add_scalars({f'soft_labels_epoch/{name}': value for name, value
+                                       in describe(summary).items()}, step=epoch)
         backend = runner.visualizer.get_backend('TensorboardVisBackend')
         if is_main_process() and backend is not None:
             _add_histogram(backend, summary, epoch)
@@ -167,7 +155,6 @@ class SoftLabelMonitorHook(Hook):
     def _write(self, runner: Runner, epoch: int) -> None:
         """Write the records, with that of the unfinished epoch, which a resumed run continues."""
         records = self._records + ([self._record(epoch, self._epoch)] if self._epoch[0] else [])
-        self._written = time.monotonic()
         if records and is_main_process():
             write_atomically(Path(runner.work_dir) / FOLDER / 'epochs.json', json.dumps(records).encode())
 
@@ -178,20 +165,23 @@ class SoftLabelMonitorHook(Hook):
 
 
 class LossProbe:
-    """Calls a function with the arguments of a distillation loss, while ``on``.
+    """Calls ``measure`` with each call's arguments of a distillation loss, while ``on``.
 
-    Args:
-        model: a ``SoftLabelDistill``, or MMRazor's ``SingleTeacherDistill``.
-        loss: the name of one of its ``distill_losses``; None: the first on logits.
-        measure: called with the logits of student and teacher, the target, and ``teacher_ce`` or None.
-
-    Raises:
-        ConfigError: there is no such loss, or no target: neither the loss nor the student's head is given one.
+    The arguments are the logits of student and teacher, the target, and ``teacher_ce`` or None. See
+    `SoftLabelMonitorHook` for ``loss`` and the errors; ``model`` is any of MMRazor's ``SingleTeacherDistill``.
     """
 
     def __init__(self, model: Any, loss: str | None, measure: Callable[..., None]) -> None:
         losses = model.distiller.distill_losses if hasattr(model, 'distiller') else {}
-        self.name = _choose(losses, loss)
+        fit = [name for name, module in losses.items() if hasattr(module, 'tau')
+               and all(set(names) & set(inspect.signature(module.forward).parameters) for names in _LOGITS)]
+        if not fit:
+            raise ConfigError(f'SoftLabelMonitorHook: the model has the losses {list(losses)}, but no distillation '
+                              'loss on logits with a tau, such as wsld_plugin.KD or wsld_plugin.WSLD. Add one, or '
+                              'remove the hook from custom_hooks.')
+        if loss is not None:
+            check_choice('SoftLabelMonitorHook: loss', loss, fit)
+        self.name = loss or fit[0]
         self.loss = losses[self.name]
         self.on = True
         self._model, self._measure = model, measure
@@ -204,7 +194,7 @@ class LossProbe:
         self.follow()
 
     def follow(self) -> None:
-        """For a loss without a target, find it at the loss of the student's head, which may be replaced in a run."""
+        """Find the target of a loss without one at the loss of the student's head, which may be replaced in a run."""
         if self._given_target:
             return
         found = getattr(getattr(self._model.student, 'head', None), 'loss_module', None)
@@ -230,19 +220,6 @@ class LossProbe:
 
     def _see_target(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self._target = args[1] if len(args) > 1 else kwargs.get('target', kwargs.get('label'))
-
-
-def _choose(losses: Mapping[str, nn.Module], name: str | None) -> str:
-    """The name of a distillation loss that is given the logits of both."""
-    fit = [key for key, module in losses.items() if hasattr(module, 'tau')
-           and all(set(names) & set(inspect.signature(module.forward).parameters) for names in _LOGITS)]
-    if not fit:
-        raise ConfigError('SoftLabelMonitorHook: the model has no distillation loss on logits with a tau, such as '
-                          f'wsld_plugin.KD or wsld_plugin.WSLD (it has {", ".join(losses) or "none"}). Add one, or '
-                          'remove the hook from custom_hooks.')
-    if name is not None:
-        check_choice('SoftLabelMonitorHook: loss', name, fit)
-    return fit[0] if name is None else name
 
 
 def _empty() -> Tensor:

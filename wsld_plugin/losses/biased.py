@@ -46,14 +46,14 @@ def partial_label(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1
     tensor(1.4286)
     """
     checks.check_tau(tau)
-    s, t, _ = checks.prepare_logits(student_logits, teacher_logits)
+    s, t = checks.prepare_logits(student_logits, teacher_logits)
     log_u = (t - t.amax(1, keepdim=True)) / tau
     return -(s.log_softmax(1) + log_u).logsumexp(1).mean()
 
 
 @MODELS.register_module()
 class PartialLabelLoss(SoftLabelLoss):
-    """``loss_weight`` · :func:`partial_label` at temperature ``tau`` > 0, one of a distiller's ``distill_losses``."""
+    """``loss_weight`` · :func:`partial_label` at temperature ``tau`` > 0, for ``distill_losses`` of a distiller."""
 
     def __init__(self, tau: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__(tau, loss_weight)
@@ -75,13 +75,14 @@ def bad_teacher(logits: Tensor, target: Tensor, companions: Tensor, punish: floa
         L_comp = max(0, m₂ + max_{c ∉ R, c ≠ y} z[c] - z[y])   y stays in the first k = |R| + 1
         L_rnd  = -1/|R| Σ_{c ∈ R} log softmax_{c ≠ y}(z)[c]    R fills the other k - 1 places
 
-    CE draws y up to m₁ below the first companion; L_rnd does not move z[y]. The companions are drawn for every image:
-    of free choice, a network would put the same class first in all images of a class, which a student would learn. If
-    L_pun is stronger than L_comp and CE together, y can fall behind all classes before the companions are learnt.
+    CE raises z[y] up to m₁ below the first companion; L_rnd does not move z[y]. The companions are drawn for every
+    image: a network that chose them would rank the same class first for all images of a class, and a student would
+    learn it. If L_pun is stronger than L_comp and CE together, y can fall behind all classes before the companions
+    are learnt.
 
     Args:
         logits, target: z (N, C), of the teacher that is trained, and y (N,), class indices.
-        companions: R (N, C) bool: as many wrong classes in each row, at least one.
+        companions: R (N, C) bool: the same number of wrong classes in each row, at least one.
         punish, compensate, random: α₁, α₂ and α₃.
         punish_margin, compensate_margin: m₁ and m₂, in logits.
 
@@ -111,10 +112,8 @@ class BadTeacherLoss(nn.Module):
     """:func:`bad_teacher` as the ``loss`` of a classifier's head: its top-1 is wrong, and its top-k holds the label.
 
     The target gives the companions: probabilities (N, C), 2/(k + 1) for the label and 1/(k + 1) for each companion,
-    as the data set `wsld_plugin.Companions` does, the same in every epoch. The teacher memorises them, so that they
-    follow no rule that a student could learn. Mixed and smoothed targets are rejected. For class indices (N,), k - 1
-    companions are drawn in every step from PyTorch's generator, which `IterationSeedHook` makes reproducible after a
-    resume; no teacher can learn those, and its wrong classes stay near each other.
+    from the data set `wsld_plugin.Companions`, the same in every epoch. The teacher memorises them, so that they
+    follow no rule that a student could learn. Class indices, and mixed or smoothed targets, are rejected.
 
     Args:
         k: 2 … C; must be that of ``Companions``.
@@ -130,25 +129,22 @@ class BadTeacherLoss(nn.Module):
                             compensate_margin=compensate_margin)
         for name, value in (*self.weights.items(), ('loss_weight', loss_weight)):
             check_number(f'BadTeacherLoss: {name}', value, 0)
-        self.k = k
-        self.loss_weight = loss_weight
+        self.k, self.loss_weight = k, loss_weight
 
-    def forward(self, cls_score: Tensor, target: Tensor, avg_factor: int | None = None, **_: Any) -> Tensor:
-        """The loss of logits (N, C) for a target of indices (N,) or probabilities (N, C), a scalar in nats.
+    def forward(self, cls_score: Tensor, target: Tensor, **_: Any) -> Tensor:
+        """The loss of logits (N, C) for a target (N, C), a scalar in nats.
 
-        ``avg_factor`` is N in mmpretrain's heads, and ignored. A ``k`` above C or an invalid target raises as in
-        :mod:`wsld_plugin.losses.functional`.
+        A ``k`` above C or an invalid target raises as in :mod:`wsld_plugin.losses.functional`.
         """
         n, c = cls_score.shape
         if self.k > c:
             raise ConfigError(f'BadTeacherLoss: k={self.k}, but there are {c} classes: expected 2 … {c}, and the '
                               'same k for wsld_plugin.Companions.')
         target = checks.check_target(target, n, c)
-        if target.is_floating_point():
-            label, companions = read_companions(target, self.k)
-        else:
-            checks.check_range(target, c)
-            label, companions = target, draw_companions(target, c, self.k - 1)
+        if not target.is_floating_point():
+            raise ConfigError('BadTeacherLoss is given class indices, expected the probabilities of '
+                              f'wsld_plugin.Companions: wrap the training set in it, with k={self.k}.')
+        label, companions = read_companions(target, self.k)
         return self.loss_weight * bad_teacher(cls_score, label, companions, **self.weights)
 
     def extra_repr(self) -> str:
@@ -162,8 +158,7 @@ def read_companions(target: Tensor, k: int) -> tuple[Tensor, Tensor]:
     label = target.argmax(1)
     own = one_hot(label, target.shape[1])
     companions = (target > 0) & ~own
-    counts = companions.sum(1)
-    expected = 2 * own + companions.float()
+    counts, expected = companions.sum(1), 2 * own + companions.float()
     tolerance = max(1e-3, torch.finfo(target.dtype).eps)
     right = ((target.float() * (k + 1) - expected).abs() <= tolerance * expected).all(1)
     checks.require(
@@ -172,10 +167,3 @@ def read_companions(target: Tensor, k: int) -> tuple[Tensor, Tensor]:
         f'label: set k={k} in wsld_plugin.Companions, and remove what mixes or smooths targets (Mixup, CutMix).',
         companions=counts, largest=target.amax(1), smallest=target.masked_fill(target <= 0, 1.0).amin(1))
     return label, companions
-
-
-def draw_companions(label: Tensor, num_classes: int, count: int) -> Tensor:
-    """``count`` wrong classes for each label (N,), drawn uniformly; (N, C) bool."""
-    draws = torch.rand(len(label), num_classes, device=label.device)
-    draws.scatter_(1, label[:, None], -1.0)
-    return torch.zeros_like(draws, dtype=torch.bool).scatter_(1, draws.topk(count).indices, True)

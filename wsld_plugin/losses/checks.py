@@ -21,7 +21,7 @@ def check_tau(tau: float, name: str = 'tau') -> None:
     check_number(name, tau, 0, inclusive=False)
 
 
-def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
+def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
     """Check both logits (N, C); return them, the teacher's detached, in their common type, float32 at least."""
     for owner, logits in (('student', student_logits), ('teacher', teacher_logits)):
         if not isinstance(logits, Tensor) or not logits.is_floating_point():
@@ -29,19 +29,26 @@ def prepare_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tens
                             'expected: record the output of a head that returns one tensor.')
         if logits.ndim != 2 or logits.numel() == 0:
             raise ConfigError(f'The {owner} logits have shape {tuple(logits.shape)}, but (N, C) with at least '
-                              'one sample and one class is expected.')
+                              'one sample and one class is expected: record the output of the head.')
     if student_logits.shape != teacher_logits.shape:
         raise ConfigError(f'The student logits have shape {tuple(student_logits.shape)} and the teacher '
                           f'logits {tuple(teacher_logits.shape)}, but both must be the same (N, C). If the '
                           'classes differ, give the teacher a wsld_plugin.LogitConnector with a class_map.')
     dtype = torch.float64 if torch.float64 in (student_logits.dtype, teacher_logits.dtype) else torch.float32
-    return student_logits.to(dtype), teacher_logits.detach().to(dtype), dtype
+    return student_logits.to(dtype), teacher_logits.detach().to(dtype)
 
 
-def prepare_target(target: Tensor, logits: Tensor, dtype: torch.dtype) -> Tensor:
-    """:func:`check_target` for logits (N, C), with probabilities returned as ``dtype``."""
+def prepare_target(target: Tensor, logits: Tensor) -> Tensor:
+    """Check a target for logits (N, C); return probabilities in their type, and indices as int64.
+
+    The range of indices is checked on a CPU only: elsewhere PyTorch's cross entropy asserts it.
+    """
     target = check_target(target, *logits.shape)
-    return target.to(dtype) if target.is_floating_point() else target
+    if target.is_floating_point():
+        return target.to(logits.dtype)
+    if _can_look(target):
+        check_range(target, logits.shape[1])
+    return target
 
 
 def check_target(target: Tensor, n: int, c: int) -> Tensor:
@@ -66,37 +73,24 @@ def check_target(target: Tensor, n: int, c: int) -> Tensor:
 
 
 def check_range(target: Tensor, num_classes: int) -> None:
-    """Raise :class:`ConfigError` for class indices outside ``[0, num_classes)``, if no cross entropy will."""
-    valid = (target >= 0) & (target < num_classes)
-    if not _can_look(valid):
-        require(valid, f'class indices run from 0 to {num_classes - 1}.', target=target)
-    elif not valid.all():
-        raise out_of_range(target, num_classes)
+    """Raise :class:`ConfigError` for class indices outside ``[0, num_classes)``."""
+    require((target >= 0) & (target < num_classes),
+            f'logits of {num_classes} classes need indices from 0 to {num_classes - 1}: compare num_classes of the '
+            f'head with the labels of the data set. The class {HIDDEN} is a label hidden by PartialLabels or '
+            'FewLabels, which a loss that needs the label, such as WSLD, cannot use: wsld_plugin.KD learns from such '
+            'samples; or train on the labelled samples alone, with FewLabels and rest=False.', **{'class': target})
 
 
-def prepare_teacher_ce(teacher_ce: Tensor, n: int, dtype: torch.dtype) -> Tensor:
-    """Check a given cross entropy of the teacher, (N,) in nats; return it detached, as ``dtype``."""
+def prepare_teacher_ce(teacher_ce: Tensor, logits: Tensor) -> Tensor:
+    """Check a given cross entropy of the teacher, (N,) in nats; return it detached, in the type of the logits."""
     if not isinstance(teacher_ce, Tensor) or not teacher_ce.is_floating_point():
         raise TypeError(f'teacher_ce is {_kind(teacher_ce)}, but a floating point tensor (N,) is expected.')
-    if teacher_ce.shape != (n,):
+    if teacher_ce.shape != logits.shape[:1]:
         raise ConfigError(f'teacher_ce has shape {tuple(teacher_ce.shape)}, but one cross entropy per sample, '
-                          f'{(n,)}, is expected.')
+                          f'{(len(logits),)}, is expected.')
     require(teacher_ce >= 0, 'a cross entropy is never below 0: give -log p of the target, in nats.',
             teacher_ce=teacher_ce)
-    return teacher_ce.detach().to(dtype)
-
-
-def out_of_range(target: Tensor, num_classes: int) -> ConfigError:
-    """The error for class indices outside ``[0, num_classes)``."""
-    wrong = int(target[(target < 0) | (target >= num_classes)][0])
-    if wrong == HIDDEN:
-        advice = ('this sample has no label, because PartialLabels or FewLabels hide it, and a loss that needs the '
-                  'label, such as WSLD, cannot use it. wsld_plugin.KD learns from such samples; or train on the '
-                  'labelled samples alone: FewLabels with rest=False.')
-    else:
-        advice = 'compare num_classes of the head with the labels of the data set.'
-    return ConfigError(f'The target holds class {wrong}, but logits of {num_classes} classes need indices from 0 to '
-                       f'{num_classes - 1}: {advice}')
+    return teacher_ce.detach().to(logits.dtype)
 
 
 def require(valid: Tensor, rule: str, **given: Tensor) -> None:
@@ -104,7 +98,7 @@ def require(valid: Tensor, rule: str, **given: Tensor) -> None:
     if _can_look(valid):
         if not valid.all():
             row = int((~valid).nonzero()[0])
-            values = ' and '.join(f'{name} {float(tensor[row]):.4g}' for name, tensor in given.items())
+            values = ' and '.join(f'{name} {tensor[row].item():.6g}' for name, tensor in given.items())
             raise ConfigError(f'Sample {row} has {values}, but {rule}')
     elif valid.device.type in _ASYNC_ASSERT_DEVICES:
         # Other devices have no assertion that does not wait, and a wait in every step costs too much.

@@ -1,5 +1,8 @@
 """The losses as pure functions of logits, in nats, differentiated by autograd.
 
+Each function is its equation: `checks` before it, the reduction after it. A new loss is a function here, beside
+:func:`kd` and :func:`wsld`, and a module in :mod:`wsld_plugin.losses.soft_label`.
+
 Logits are (N, C) for any C, on any device. The arithmetic is float32 for float32 and half precision, float64 for
 float64, also under autocast. The teacher and the weights carry no gradient. ``reduction`` acts on the N samples only:
 ``'mean'`` divides by N, ``'sum'`` does not, ``'none'`` returns (N,).
@@ -12,6 +15,8 @@ that in :func:`wsld` a teacher's -inf is a probability of 0.
 """
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,14 +25,13 @@ from wsld_plugin.errors import check_choice
 
 from . import checks
 
-REDUCTIONS = ('mean', 'sum', 'none')
 READINGS = ('label', 'row')
 
 # The constant of WSLD's authors: keeps the ratio finite if the teacher is certain.
 _EPS = 1e-7
 
-# nll_loss skips one index silently. No data contain this one, so that every wrong index is an error.
-_IGNORE_NOTHING = -2**62
+# Cross entropies (N,) of logits and a prepared target. PyTorch skips one index silently; no data contain this one.
+cross_entropy = partial(F.cross_entropy, reduction='none', ignore_index=-2**62)
 
 
 def kd(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1.0, reduction: str = 'mean',
@@ -59,11 +63,11 @@ def kd(student_logits: Tensor, teacher_logits: Tensor, tau: float = 1.0, reducti
     student_tau = tau if student_tau is None else student_tau
     checks.check_tau(tau)
     checks.check_tau(student_tau, 'student_tau')
-    s, t, _ = checks.prepare_logits(student_logits, teacher_logits)
+    s, t = checks.prepare_logits(student_logits, teacher_logits)
     log_p = (t / tau).log_softmax(1)
     log_q = (s / student_tau).log_softmax(1)
     divergence = (log_p.exp() * (log_p - log_q)).sum(1)
-    return _reduce(divergence * (tau**2 if tau_squared else 1.0), reduction)
+    return _reduce(tau**2 * divergence if tau_squared else divergence, reduction)
 
 
 def wsld_weights(student_logits: Tensor, teacher_logits: Tensor, target: Tensor,
@@ -92,14 +96,14 @@ def wsld_weights(student_logits: Tensor, teacher_logits: Tensor, target: Tensor,
     >>> wsld_weights(logits, logits, torch.tensor([0, 1]))    # equal logits: 1 - 1/e
     tensor([0.6321, 0.6321])
     """
-    s, t, dtype = checks.prepare_logits(student_logits, teacher_logits)
-    target = checks.prepare_target(target, s, dtype)
-    student_ce = cross_entropy(s.detach().log_softmax(1), target)
+    s, t = checks.prepare_logits(student_logits, teacher_logits)
+    target = checks.prepare_target(target, s)
+    student_ce = cross_entropy(s.detach(), target)
     if teacher_ce is None:
-        teacher_ce = cross_entropy(t.log_softmax(1), target)
+        teacher_ce = cross_entropy(t, target)
     else:
-        teacher_ce = checks.prepare_teacher_ce(teacher_ce, len(t), dtype)
-    return weights(student_ce, teacher_ce)
+        teacher_ce = checks.prepare_teacher_ce(teacher_ce, s)
+    return -torch.expm1(-student_ce / (teacher_ce + _EPS))
 
 
 def wsld(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: float = 2.0,
@@ -131,22 +135,23 @@ def wsld(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: fl
     tensor(1.4386)
     """
     checks.check_tau(tau)
-    s, t, _ = checks.prepare_logits(student_logits, teacher_logits)
+    s, t = checks.prepare_logits(student_logits, teacher_logits)
     w = wsld_weights(s, t, target, teacher_ce)
     soft_ce = -((t / tau).softmax(1) * (s / tau).log_softmax(1)).sum(1)
     return _reduce(tau**2 * w * soft_ce, reduction)
 
 
-def gradient_parts(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: float,
-                   ) -> tuple[Tensor, Tensor]:
-    """The bias part a and the variance part b of the gradient of each sample's soft label.
+@torch.no_grad()
+def gradient_parts(student_logits: Tensor, teacher_logits: Tensor, target: Tensor,
+                   tau: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient of each sample's soft label and its bias part a; the rest is its variance part b.
 
     ::
 
         L_kd = -τ² Σ_k softmax(t / τ)[k] · log_softmax(s / τ)[k],    CE = -Σ_k y[k] · log_softmax(s)[k]
 
-        a = ∂CE/∂s          = softmax(s) - y
-        b = ∂(L_kd - CE)/∂s = τ · (softmax(s / τ) - softmax(t / τ)) - a
+        a     = ∂CE/∂s   = softmax(s) - y
+        a + b = ∂L_kd/∂s = τ · (softmax(s / τ) - softmax(t / τ))
 
     Args:
         student_logits, teacher_logits: ``s`` and ``t``, (N, C).
@@ -154,16 +159,22 @@ def gradient_parts(student_logits: Tensor, teacher_logits: Tensor, target: Tenso
         tau: temperature τ > 0 of both.
 
     Returns:
-        a and b, (N, C) each, of one sample: without loss weights, without 1/N, without gradient. Their sum is
-        ∂L_kd/∂s; each row of either sums to 0. In float32, differences of probabilities below 1e-7 are rounding.
+        a, a + b and y as probabilities, (N, C) each, of one sample: without loss weights, without 1/N, without
+        gradient. Each row of a and of b sums to 0. In float32, differences of probabilities below 1e-7 are rounding.
 
     Source: Zhou et al., Rethinking Soft Labels for Knowledge Distillation, ICLR 2021, arXiv 2102.00650.
 
-    >>> gradient_parts(torch.zeros(1, 2), torch.tensor([[0., 2.]]), torch.tensor([1]), tau=1.0)
+    >>> a, total, y = gradient_parts(torch.zeros(1, 2), torch.tensor([[0., 2.]]), torch.tensor([1]), tau=1.0)
+    >>> a, total - a
     (tensor([[ 0.5000, -0.5000]]), tensor([[-0.1192,  0.1192]]))
     """
-    hard, soft, _ = _gradients(student_logits, teacher_logits, target, tau)
-    return hard, soft - hard
+    checks.check_tau(tau)
+    s, t = checks.prepare_logits(student_logits, teacher_logits)
+    y = checks.prepare_target(target, s)
+    if not y.is_floating_point():
+        checks.check_range(y, s.shape[1])
+        y = one_hot(y, s.shape[1]).to(s.dtype)
+    return s.softmax(1) - y, tau * ((s / tau).softmax(1) - (t / tau).softmax(1)), y
 
 
 def regularization_samples(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: float,
@@ -189,50 +200,12 @@ def regularization_samples(student_logits: Tensor, teacher_logits: Tensor, targe
     tensor([False,  True])
     """
     check_choice('reading', reading, READINGS)
-    hard, soft, target = _gradients(student_logits, teacher_logits, target, tau)
-    return outweighed_in_row(hard, soft) if reading == 'row' else outweighed_at_label(hard, soft, target)
-
-
-def weights(student_ce: Tensor, teacher_ce: Tensor) -> Tensor:
-    """``1 - exp(-CE(s) / (CE(t) + 1e-7))`` of cross entropies (N,) in nats."""
-    return -torch.expm1(-student_ce / (teacher_ce + _EPS))
-
-
-def hard_gradient(log_probabilities: Tensor, target: Tensor) -> Tensor:
-    """``a = softmax(s) - y``, (N, C), of ``log_softmax(s)`` and a checked target."""
-    y = target if target.is_floating_point() else one_hot(target, log_probabilities.shape[1])
-    return log_probabilities.exp() - y.to(log_probabilities.dtype)
-
-
-def soft_gradient(student_logits: Tensor, teacher_logits: Tensor, tau: float, dtype: torch.dtype) -> Tensor:
-    """``a + b = τ · (softmax(s / τ) - softmax(t / τ))``, (N, C), of checked logits."""
-    return tau * ((student_logits.to(dtype) / tau).softmax(1) - (teacher_logits.to(dtype) / tau).softmax(1))
-
-
-# |b| > |a| is (a + b)·((a + b) - 2a) > 0, which is exact where a + b is so small that b rounds to -a
-
-def outweighed_at_label(hard: Tensor, soft: Tensor, target: Tensor) -> Tensor:
-    """Whether ``|b_y| > |a_y|``, (N,), given a and a + b."""
-    if target.is_floating_point():
-        hard, soft = (hard * target).sum(1), (soft * target).sum(1)
-    else:
-        hard, soft = (each.gather(1, target[:, None])[:, 0] for each in (hard, soft))
-    return soft * (soft - 2 * hard) > 0
-
-
-def outweighed_in_row(hard: Tensor, soft: Tensor) -> Tensor:
-    """Whether ``‖b‖ > ‖a‖``, (N,), given a and a + b."""
-    return (soft * (soft - 2 * hard)).sum(1) > 0
-
-
-def cross_entropy(log_probabilities: Tensor, target: Tensor) -> Tensor:
-    """The cross entropy (N,) of log-probabilities (N, C) and a target of checked shape."""
-    if target.is_floating_point():
-        return -(log_probabilities * target).sum(1)
-    try:
-        return F.nll_loss(log_probabilities, target, reduction='none', ignore_index=_IGNORE_NOTHING)
-    except IndexError as error:
-        raise checks.out_of_range(target, log_probabilities.shape[1]) from error
+    a, total, y = gradient_parts(student_logits, teacher_logits, target, tau)
+    difference = total - 2 * a
+    # |b| > |a| is (b + a)·(b - a) > 0, exact also where b + a is so small that b rounds to -a
+    if reading == 'row':
+        return (total * difference).sum(1) > 0
+    return (total * y).sum(1) * (difference * y).sum(1) > 0
 
 
 def one_hot(label: Tensor, num_classes: int) -> Tensor:
@@ -240,18 +213,6 @@ def one_hot(label: Tensor, num_classes: int) -> Tensor:
     return label[:, None] == torch.arange(num_classes, device=label.device)
 
 
-@torch.no_grad()
-def _gradients(student_logits: Tensor, teacher_logits: Tensor, target: Tensor,
-               tau: float) -> tuple[Tensor, Tensor, Tensor]:
-    """a, a + b and the checked target."""
-    checks.check_tau(tau)
-    s, t, dtype = checks.prepare_logits(student_logits, teacher_logits)
-    target = checks.prepare_target(target, s, dtype)
-    if not target.is_floating_point():
-        checks.check_range(target, s.shape[1])
-    return hard_gradient(s.log_softmax(1), target), soft_gradient(s, t, tau, dtype), target
-
-
 def _reduce(per_sample: Tensor, reduction: str) -> Tensor:
-    check_choice('reduction', reduction, REDUCTIONS)
+    check_choice('reduction', reduction, ('mean', 'sum', 'none'))
     return per_sample if reduction == 'none' else getattr(per_sample, reduction)()

@@ -1,6 +1,7 @@
-"""The losses on soft labels as modules for configs."""
+"""The losses on soft labels as modules for configs: a function of ``functional``, its settings and its weight."""
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ class SoftLabelLoss(nn.Module):
     ::
 
         loss = loss_weight · Σ_i f_i · loss_i / N,    f_i = regularization if i is a regularization sample else others
+
+    A subclass keeps each argument of its constructor as an attribute of the same name, and defines ``forward``.
 
     Args:
         tau: temperature τ > 0.
@@ -48,9 +51,7 @@ class SoftLabelLoss(nn.Module):
             check_choice('samples.reading', samples['reading'], functional.READINGS)
             for key in ('regularization', 'others'):
                 check_number(f'samples.{key}', samples[key], 0)
-        self.tau = tau
-        self.loss_weight = loss_weight
-        self.samples = samples
+        self.tau, self.loss_weight, self.samples = tau, loss_weight, samples
         self.reduction = 'mean' if samples is None else 'none'  # of the function that computes ``value``
 
     def reduce(self, value: Tensor, student: Tensor, teacher: Tensor, gt_labels: Tensor | None) -> Tensor:
@@ -66,10 +67,11 @@ class SoftLabelLoss(nn.Module):
             value = (factors * value.masked_fill((factors == 0) & value.isinf(), 0.0)).mean()
         return self.loss_weight * value
 
-    def extra_repr(self, *more: str) -> str:
-        """The settings, for ``print(model)``."""
-        shown = ('tau', 'loss_weight', *more, *(['samples'] if self.samples else []))
-        return ', '.join(f'{name}={getattr(self, name)!r}' for name in shown)
+    def extra_repr(self) -> str:
+        """``tau``, ``loss_weight`` and the settings that are not the default, for ``print(model)``."""
+        defaults = {each.name: each.default for each in inspect.signature(type(self)).parameters.values()}
+        return ', '.join(f'{name}={getattr(self, name)!r}' for name, default in defaults.items()
+                         if name in ('tau', 'loss_weight') or getattr(self, name, default) != default)
 
 
 @MODELS.register_module()
@@ -108,21 +110,14 @@ class KD(SoftLabelLoss):
             raise ConfigError(f'tau_squared={tau_squared!r}, expected True or False.')
         check_choice('mean_over', mean_over, ('samples', 'elements'))
         check_number('multiplier', multiplier)
-        self.student_tau = student_tau
-        self.tau_squared = tau_squared
-        self.mean_over = mean_over
-        self.multiplier = multiplier
+        self.student_tau, self.tau_squared = student_tau, tau_squared
+        self.mean_over, self.multiplier = mean_over, multiplier
 
     def forward(self, student: Tensor, teacher: Tensor, gt_labels: Tensor | None = None) -> Tensor:
         """The loss of logits (N, C), a scalar in nats; ``gt_labels`` (see `WSLD`) is used by ``samples`` only."""
-        divergence = functional.kd(student, teacher, self.tau, self.reduction, self.student_tau, self.tau_squared)
+        value = functional.kd(student, teacher, self.tau, self.reduction, self.student_tau, self.tau_squared)
         classes = student.shape[1] if self.mean_over == 'elements' else 1
-        return self.multiplier / classes * self.reduce(divergence, student, teacher, gt_labels)
-
-    def extra_repr(self, *more: str) -> str:
-        """The settings, for ``print(model)``; rarely used ones only if they are not the default."""
-        rare = dict(student_tau=None, tau_squared=True, mean_over='samples', multiplier=1.0)
-        return super().extra_repr(*more, *(name for name, value in rare.items() if getattr(self, name) != value))
+        return self.multiplier / classes * self.reduce(value, student, teacher, gt_labels)
 
 
 @MODELS.register_module()
@@ -134,7 +129,7 @@ class WSLD(SoftLabelLoss):
     may be given, and half precision is computed in float32. For ImageNet the paper has ``tau=2, loss_weight=2.5``.
 
     Args:
-        tau: temperature, positive.
+        tau: temperature τ > 0 of both.
         loss_weight: factor of the mean over the batch.
         num_classes: ignored; the logits have the number of classes.
         samples: factors of the regularization samples and of the others, beside the weights; see `SoftLabelLoss`.

@@ -1,4 +1,4 @@
-"""Several teachers as one."""
+"""The average of several teachers."""
 from __future__ import annotations
 
 import math
@@ -10,13 +10,10 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
+from wsld_plugin.errors import ConfigError, check_choice
 from wsld_plugin.registry import MODELS
 
 from .network import TeacherNetwork
-
-AVERAGES = ('probabilities', 'logits')
-_KEYS = ('model', 'checkpoint', 'class_map')
 
 
 @MODELS.register_module()
@@ -30,7 +27,7 @@ class EnsembleTeacher(BaseModel):
 
     The probabilities are averaged at temperature 1; a loss tempers their average. The softmax of averaged logits is
     the renormalised geometric mean of the members' probabilities. Each member sees the batch in its own
-    normalisation and channel order. In ``SoftLabelDistill`` write ``teacher_ckpt=False`` beside it.
+    normalisation and channel order. In ``SoftLabelDistill`` set ``teacher_ckpt=False``.
 
     Args:
         members: dicts of ``model``, a model config, ``dict(cfg_path='mmpretrain::…', **overrides)`` or a built
@@ -49,13 +46,19 @@ class EnsembleTeacher(BaseModel):
 
     def __init__(self, members: Sequence[Mapping[str, Any]], average: str = 'probabilities',
                  data_preprocessor: Mapping[str, Any] | nn.Module | None = None) -> None:
-        check_choice('EnsembleTeacher: average', average, AVERAGES)
+        check_choice('EnsembleTeacher: average', average, ('probabilities', 'logits'))
         _check_members(members)
         if isinstance(data_preprocessor, Mapping):
             data_preprocessor = {'_scope_': 'mmpretrain', 'type': 'ClsDataPreprocessor', **data_preprocessor}
         super().__init__(data_preprocessor)
-        self.members = nn.ModuleList(self._member(index, cfg, data_preprocessor)
-                                     for index, cfg in enumerate(members))
+        self.members = nn.ModuleList()
+        for index, cfg in enumerate(members):
+            try:
+                self.members.append(TeacherNetwork(
+                    cfg['model'], cfg['checkpoint'], cfg.get('class_map'), cast(nn.Module, self.data_preprocessor),
+                    data_preprocessor, role=f'teacher member {index}', init=False))
+            except ConfigError as error:
+                raise ConfigError(f'{_where(index)}: {error}') from error
         self.head = _Average(self._num_classes(), average == 'probabilities')
 
     @property
@@ -80,26 +83,20 @@ class EnsembleTeacher(BaseModel):
             raise NotImplementedError(f"mode={mode!r}: an EnsembleTeacher supports mode='tensor' only.")
         return self.head([member(inputs, data_samples) for member in self.members])
 
-    def _member(self, index: int, cfg: Mapping[str, Any], default: Any) -> TeacherNetwork:
-        try:
-            return TeacherNetwork(cfg['model'], cfg['checkpoint'], cfg.get('class_map'),
-                                  cast(nn.Module, self.data_preprocessor), default,
-                                  role=f'teacher member {index}', init=False)
-        except ConfigError as error:
-            raise ConfigError(f'{_where(index)}: {error}') from error
-
     def _num_classes(self) -> int | None:
         """The number of classes that the members declare, None if none does."""
-        counts = [(index, member.num_classes) for index, member in enumerate(self.members) if member.num_classes]
-        for index, count in counts:
-            if count != counts[0][1]:
-                raise ConfigError(f'{_where(index)} has {count} classes and members[{counts[0][0]}] {counts[0][1]}: '
-                                  "give the members class_maps to the student's classes.")
-        return cast(int, counts[0][1]) if counts else None
+        counts = [(cast(int, member.num_classes), index) for index, member in enumerate(self.members)
+                  if member.num_classes]
+        first, of = counts[0] if counts else (None, 0)
+        for count, index in counts:
+            if count != first:
+                raise ConfigError(f'{_where(index)} has {count} classes and members[{of}] {first}: give the members '
+                                  "class_maps to the student's classes.")
+        return first
 
 
 class _Average(nn.Module):
-    """M logits (N, C) to one: a module of its own, so that it can be recorded."""
+    """Averages M logits (N, C); a module, so that its output can be recorded."""
 
     def __init__(self, num_classes: int | None, probabilities: bool) -> None:
         super().__init__()
@@ -120,7 +117,7 @@ def _where(index: int) -> str:
 
 
 def _check_members(members: Sequence[Mapping[str, Any]]) -> None:
-    """Check the dicts themselves, before the first model is built."""
+    """Raise ConfigError for invalid dicts, before the first model is built."""
     wanted = 'dict(model=…, checkpoint=…)'
     if isinstance(members, Mapping) or not isinstance(members, Sequence) or not members:
         raise ConfigError(f'EnsembleTeacher: members={members!r}, expected a list of one or more {wanted}.')
@@ -129,9 +126,7 @@ def _check_members(members: Sequence[Mapping[str, Any]]) -> None:
         if not isinstance(member, Mapping) or not member.get('model'):
             raise ConfigError(f'{_where(index)} has no model, expected {wanted}.')
         for key in member:
-            if key not in _KEYS:
-                raise ConfigError(f'{_where(index)} takes no {key!r}, but {", ".join(_KEYS)}; how the model is built '
-                                  f'goes into model=dict(…).{did_you_mean(str(key), _KEYS)}')
+            check_choice(f'{_where(index)}: a key beside model=dict(…)', key, ('model', 'checkpoint', 'class_map'))
         checkpoint = member.get('checkpoint')
         if checkpoint in (None, True, ''):
             raise ConfigError(f'{_where(index)}: checkpoint={checkpoint!r}, expected the file or URL of its trained '

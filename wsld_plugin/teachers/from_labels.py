@@ -1,4 +1,4 @@
-"""Teachers without a network: the soft label follows from the label, or comes with the sample."""
+"""Teachers without a network: the soft label is computed from the label, or comes with the sample."""
 from __future__ import annotations
 
 import math
@@ -9,24 +9,22 @@ import torch
 from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
-from torch.nn import functional
 
 from wsld_plugin.errors import ConfigError, check_choice, check_integer, check_number, did_you_mean
 from wsld_plugin.losses.checks import check_range, check_target
+from wsld_plugin.losses.functional import one_hot
 from wsld_plugin.registry import MODELS
-
-LOGITS = ('log_prob', 'prob')
 
 
 class TeacherFromLabels(BaseModel):
     """Base class of the teachers that read no pixel and have no weights.
 
-    A subclass defines :meth:`soft_labels`, whose result the module ``head``, which can be recorded, maps to logits.
+    A subclass defines :meth:`soft_labels`. The output of the module ``head`` is recorded.
     """
 
     head: Any
-    reads_labels = True  # so that its accuracy is meaningless
-    made_from_labels = False  # True: of the label alone, so that the soft labels say nothing about the image
+    reads_labels = True  # its accuracy is meaningless
+    made_from_labels = False  # True: from the label alone; the soft labels hold nothing about the image
     sees_images = False
 
     def __init__(self, head: nn.Module, init_cfg: dict | None = None) -> None:
@@ -35,7 +33,7 @@ class TeacherFromLabels(BaseModel):
         self.no_checkpoint = f'a {type(self).__name__} has no weights'
 
     def soft_labels(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> Any:
-        """What ``head`` is given for N images and their samples."""
+        """The input of ``head`` for N images and their samples."""
         raise NotImplementedError
 
     def forward(self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None,
@@ -61,7 +59,7 @@ class VirtualTeacher(TeacherFromLabels):
         logits = log p   ('log_prob': tempered they are p^(1/τ), renormalised)
         logits = p       ('prob': tempered they are softmax(p/τ), almost uniform for any τ ≥ 1)
 
-    For a target of probabilities (N, C), as Mixup and CutMix give it, p is the mixture ``Σ_k y[k] p^(k)``. It has
+    For a target of probabilities (N, C), from Mixup or CutMix, p is the mixture ``Σ_k y[k] p^(k)``. The teacher has
     no weights (``teacher_ckpt=False``), reads no pixel, does not synchronise the device, and is not validated,
     because it reads the labels: ``gt_score`` (C,), or else one ``gt_label``, as mmpretrain's heads do.
 
@@ -69,7 +67,7 @@ class VirtualTeacher(TeacherFromLabels):
         num_classes: C ≥ 2, the student's.
         correct_prob: a in (0, 1), or ``'uniform'`` for 1/C.
         logits: ``'log_prob'`` as in the paper, or ``'prob'`` as in the authors' code.
-        data_preprocessor: accepted as by every teacher, and not used.
+        data_preprocessor: not used; accepted because each teacher may have one.
         init_cfg: as for any mmengine model.
 
     Raises:
@@ -92,26 +90,33 @@ class VirtualTeacher(TeacherFromLabels):
             check_choice('VirtualTeacher: correct_prob', correct_prob, ['uniform'])
             correct_prob = 1 / num_classes
         check_number('VirtualTeacher: correct_prob', correct_prob, 0, 1, inclusive=False)
-        check_choice('VirtualTeacher: logits', logits, LOGITS)
-        super().__init__(_OneHot(num_classes, float(correct_prob), logits == 'log_prob'), init_cfg)
+        check_choice('VirtualTeacher: logits', logits, ('log_prob', 'prob'))
+        super().__init__(_Logits(num_classes), init_cfg)
+        self.correct_prob, self.log = float(correct_prob), logits == 'log_prob'
 
     def soft_labels(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> Tensor:
-        """The target (N,) or (N, C); for float64 images (N, C) in float64."""
+        """The logits (N, C), float32, or float64 if the images or the target are."""
         name = 'gt_score' if data_samples and 'gt_score' in data_samples[0] else 'gt_label'
         if not data_samples or not all(name in sample for sample in data_samples):
             given = f'data samples without {name}' if data_samples else 'no data samples'
             raise ValueError(f'VirtualTeacher: {given}, expected labelled images.')
         targets = [sample.get(name) for sample in data_samples]
-        target = check_target(torch.stack(targets) if name == 'gt_score' else torch.cat(targets), len(inputs),
-                              self.head.num_classes)
-        if inputs.dtype != torch.float64:
-            return target
-        return (target if target.is_floating_point() else functional.one_hot(target, self.head.num_classes)).double()
+        n, c = len(inputs), self.head.num_classes
+        target = check_target(torch.stack(targets) if name == 'gt_score' else torch.cat(targets), n, c)
+        right, wrong = self.correct_prob, (1 - self.correct_prob) / (c - 1)
+        dtype = torch.promote_types(inputs.dtype, torch.float32)
+        if target.is_floating_point():
+            prob = wrong + target.to(torch.promote_types(target.dtype, dtype)) * (right - wrong)
+            return prob.log() if self.log else prob
+        check_range(target, c)
+        if self.log:
+            right, wrong = math.log(right), math.log(wrong)
+        return torch.full((n, c), wrong, dtype=dtype, device=target.device).masked_fill(one_hot(target, c), right)
 
 
 @MODELS.register_module()
 class GivenTeacher(TeacherFromLabels):
-    """Gives each sample the soft label d that it carries, such as the candidate set of a `PartialLabels`.
+    """Logits of the soft label d that each sample carries, such as a candidate set of `PartialLabels`.
 
     ::
 
@@ -119,18 +124,14 @@ class GivenTeacher(TeacherFromLabels):
 
     The floor keeps classes of probability 0 finite: at temperature 1 each of them has a probability of about
     ``floor``, at temperature τ of about floor^(1/τ), so τ = 1 is recommended. With ``hard_weight=0`` the student
-    learns from soft labels alone. It has no weights (``teacher_ckpt=False``), reads no pixel and is not validated.
-    Mixed images (Mixup, CutMix) are rejected: no soft label was given for them.
+    learns from soft labels alone. The teacher has no weights (``teacher_ckpt=False``), reads no pixel and is not
+    validated. Mixed images (Mixup, CutMix) are rejected: no soft label was given for them.
 
     Args:
         num_classes: C ≥ 2, the student's.
         field: the field of the data sample that holds d: (C,) probabilities.
         floor: in (0, 1/C).
-        data_preprocessor: accepted as by every teacher, and not used.
-        init_cfg: as for any mmengine model.
-
-    Raises:
-        ConfigError: an invalid argument.
+        data_preprocessor, init_cfg: as for `VirtualTeacher`.
 
     >>> sample = DataSample(soft_label=torch.tensor([0.5, 0.0, 0.5]))
     >>> GivenTeacher(num_classes=3, floor=1e-4)(torch.zeros(1, 3, 8, 8), [sample])
@@ -141,26 +142,25 @@ class GivenTeacher(TeacherFromLabels):
                  data_preprocessor: Any = None, init_cfg: dict | None = None) -> None:
         num_classes = _checked('GivenTeacher', num_classes)
         check_number('GivenTeacher: floor', floor, 0, 1 / num_classes, inclusive=False)
-        super().__init__(_LogProbabilities(num_classes, float(floor)), init_cfg)
-        self.field = field
+        super().__init__(_Logits(num_classes), init_cfg)
+        self.field, self.floor = field, float(floor)
 
     def soft_labels(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> Tensor:
-        """The soft labels (N, C)."""
+        """The logits (N, C), float32 at least."""
         if not data_samples:
             raise ConfigError('GivenTeacher: no data samples, expected samples that carry soft labels.')
-        for sample in data_samples:
-            if self.field not in sample:
-                fields = sorted(sample.keys())
-                hint = did_you_mean(self.field, (name for name in fields if name != 'gt_label'))
-                raise ConfigError(f'GivenTeacher: data samples without {self.field!r}, with '
-                                  f'{", ".join(fields) or "no field"} alone.{hint} A data set such as '
-                                  "wsld_plugin.PartialLabels sets 'soft_label'; for a field of your own write "
-                                  'teacher=dict(field=…).')
+        for fields in (sorted(sample.keys()) for sample in data_samples if self.field not in sample):
+            hint = did_you_mean(self.field, (name for name in fields if name != 'gt_label'))
+            raise ConfigError(f'GivenTeacher: data samples without {self.field!r}, with '
+                              f'{", ".join(fields) or "no field"} alone.{hint} A data set such as '
+                              "wsld_plugin.PartialLabels sets 'soft_label'; for a field of your own write "
+                              'teacher=dict(field=…).')
         if 'gt_score' in data_samples[0]:
             raise ConfigError('GivenTeacher: samples with a gt_score, as Mixup and CutMix make them, have no soft '
                               'label. Remove batch_augments from the data preprocessor.')
-        soft_label = torch.stack([sample.get(self.field) for sample in data_samples])
-        return check_target(soft_label, len(inputs), self.head.num_classes)
+        soft_label = check_target(torch.stack([sample.get(self.field) for sample in data_samples]), len(inputs),
+                                  self.head.num_classes)
+        return soft_label.to(torch.promote_types(soft_label.dtype, torch.float32)).clamp(min=self.floor).log()
 
 
 def _checked(kind: str, num_classes: int | None) -> int:
@@ -171,31 +171,9 @@ def _checked(kind: str, num_classes: int | None) -> int:
     return num_classes
 
 
-class _OneHot(nn.Module):
-    """Targets (N,) or (N, C) to logits (N, C)."""
+class _Logits(nn.Identity):
+    """Passes the logits (N, C) on; a module, so that they can be recorded."""
 
-    def __init__(self, num_classes: int, correct_prob: float, log: bool) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.num_classes, self.correct_prob, self.log = num_classes, correct_prob, log
-        self.wrong_prob = (1 - correct_prob) / (num_classes - 1)
-
-    def forward(self, target: Tensor) -> Tensor:
-        if target.is_floating_point():
-            target = target.to(torch.promote_types(target.dtype, torch.float32))
-            prob = self.wrong_prob + target * (self.correct_prob - self.wrong_prob)
-            return prob.log() if self.log else prob
-        check_range(target, self.num_classes)
-        right, wrong = (math.log(p) if self.log else p for p in (self.correct_prob, self.wrong_prob))
-        classes = torch.arange(self.num_classes, device=target.device)
-        return torch.where(target[:, None] == classes, right, wrong)
-
-
-class _LogProbabilities(nn.Module):
-    """Soft labels (N, C) to logits (N, C)."""
-
-    def __init__(self, num_classes: int, floor: float) -> None:
-        super().__init__()
-        self.num_classes, self.floor = num_classes, floor
-
-    def forward(self, soft_label: Tensor) -> Tensor:
-        return soft_label.to(torch.promote_types(soft_label.dtype, torch.float32)).clamp(min=self.floor).log()
+        self.num_classes = num_classes

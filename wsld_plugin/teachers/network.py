@@ -35,7 +35,7 @@ class TeacherNetwork(nn.Module):
     """Images as the student sees them to the logits of a frozen teacher, in the student's classes.
 
     The teacher sees the images in its own normalisation and channel order. Building it leaves the random state of
-    the process unchanged.
+    the process unchanged. It stays in eval mode, except for BatchNorm if ``bn='train'``.
 
     Args:
         model: a model config, ``dict(cfg_path='mmpretrain::…', **overrides)`` or a built model.
@@ -45,8 +45,10 @@ class TeacherNetwork(nn.Module):
         sees: the data preprocessor of the images that are given, built.
         default: its config or itself, for a ``model`` without a ``data_preprocessor``, which sees the same.
         recorders: what a distiller records of it; None: the output of its head.
-        role, key: what messages call it, and its checkpoint.
+        role, key: the names of the teacher and of its checkpoint in messages.
         init: False: the caller forks the random state and calls :meth:`init_weights`.
+        bn: ``'eval'``, or ``'train'``: in training, BatchNorm normalises with the statistics of the batch and updates
+            its running statistics, as in the authors' code of WSLD.
 
     Raises:
         ConfigError: the model, its head, its normalisation or its class map does not fit.
@@ -55,9 +57,9 @@ class TeacherNetwork(nn.Module):
 
     def __init__(self, model: Mapping[str, Any] | nn.Module, checkpoint: str | bool, class_map: ClassMap | None,
                  sees: nn.Module, default: Any = None, *, recorders: Mapping[str, Any] | None = None,
-                 role: str = 'teacher', key: str = 'checkpoint', init: bool = True) -> None:
+                 role: str = 'teacher', key: str = 'checkpoint', init: bool = True, bn: str = 'eval') -> None:
         super().__init__()
-        self.checkpoint = checkpoint
+        self.checkpoint, self.bn = checkpoint, bn
         cfg = teacher_config(model, default) if isinstance(model, Mapping) else model
         own = default is None or isinstance(cfg, nn.Module) or cfg['data_preprocessor'] is not default
         with torch.random.fork_rng(devices=[], enabled=init):
@@ -87,6 +89,15 @@ class TeacherNetwork(nn.Module):
         if not self.checkpoint:
             self.model.init_weights()
 
+    def train(self, mode: bool = True) -> TeacherNetwork:
+        """Set the mode of BatchNorm if ``bn='train'``; all other modules, dropout included, stay in eval mode."""
+        super().train(False)
+        if mode and self.bn == 'train':
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.train()
+        return self
+
     def run(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> Any:
         """The output of the model, as it is."""
         if self.renormalize is not None:
@@ -96,33 +107,6 @@ class TeacherNetwork(nn.Module):
     def forward(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> Tensor:
         """The logits (N, C) in the student's classes, float32 or float64."""
         return self.connector(self.run(inputs, data_samples))
-
-
-class FrozenTeacher:
-    """Holds a frozen teacher outside the module tree, so that it is not saved, optimised or synchronised.
-
-    It is not an ``nn.Module``, so its owner does not register the teacher. The owner passes ``_apply`` (device and
-    dtype) and its mode on, and shares the teacher with its own copies.
-
-    Args:
-        module: the teacher.
-        bn: ``'eval'``: always in eval mode. ``'train'``: while the owner trains, BatchNorm normalises with the
-            statistics of the batch and updates its running statistics, as in the authors' code of WSLD; everything
-            else, dropout included, stays in eval mode.
-    """
-
-    def __init__(self, module: nn.Module, bn: str = 'eval') -> None:
-        self.module = module.requires_grad_(False)
-        self.bn = bn
-        self.set_mode(training=False)
-
-    def set_mode(self, training: bool) -> None:
-        """Follow the owner's mode, as far as ``bn`` says."""
-        self.module.eval()
-        if training and self.bn == 'train':
-            for module in self.module.modules():
-                if isinstance(module, _BatchNorm):
-                    module.train()
 
 
 def teacher_config(model: Mapping[str, Any], default: Any) -> dict[str, Any]:
@@ -136,10 +120,7 @@ def teacher_config(model: Mapping[str, Any], default: Any) -> dict[str, Any]:
 def check_sources(model: nn.Module, recorders: Mapping[str, Mapping[str, Any]] | None, role: str) -> None:
     """Raise :class:`ConfigError` for recorders without a module, and for heads that do not return (N, C) logits.
 
-    Args:
-        model: the student or the teacher.
-        recorders: the recorders' configs by name, as MMRazor's distiller takes them.
-        role: ``'student'`` or ``'teacher'``.
+    ``recorders`` are MMRazor's configs by name; ``role`` is ``'student'`` or ``'teacher'``.
     """
     modules = dict(model.named_modules())
     for name, recorder in (recorders or {}).items():

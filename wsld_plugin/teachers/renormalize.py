@@ -1,8 +1,6 @@
 """Convert a batch from one model's normalisation and channel order to another's."""
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
 from mmpretrain.models.utils import ClsDataPreprocessor
@@ -19,8 +17,7 @@ class Renormalize(nn.Module):
     It commutes with Mixup, CutMix and every other weighting of images whose weights sum to 1.
 
     Args:
-        scale: a, shape (C, 1, 1).
-        shift: b, shape (C, 1, 1).
+        scale, shift: a and b, (C, 1, 1).
         flip: whether π reverses the channels of a three-channel image (BGR ↔ RGB).
     """
 
@@ -52,7 +49,7 @@ class Renormalize(nn.Module):
 
 
 def renormalize(source: nn.Module, target: nn.Module) -> Renormalize | None:
-    """The map from a batch as ``source`` prepared it to what ``target`` would have made of the same images.
+    """The map of a batch from the preparation of ``source`` to that of ``target``, for the same images.
 
     Both subtract a mean and divide by a standard deviation, or neither, in RGB or in BGR, so
 
@@ -62,9 +59,8 @@ def renormalize(source: nn.Module, target: nn.Module) -> Renormalize | None:
     images of a batch must have one size, because padding between them is not undone.
 
     Args:
-        source: mmpretrain's ``ClsDataPreprocessor``, mmengine's ``ImgDataPreprocessor`` (or a subclass of either), or
-            mmengine's ``BaseDataPreprocessor`` itself, which changes nothing.
-        target: likewise.
+        source, target: mmpretrain's ``ClsDataPreprocessor``, mmengine's ``ImgDataPreprocessor`` (or a subclass of
+            either), or mmengine's ``BaseDataPreprocessor`` itself, which changes nothing.
 
     Returns:
         The map, or None if both see the same.
@@ -81,49 +77,36 @@ def renormalize(source: nn.Module, target: nn.Module) -> Renormalize | None:
     """
     if source is target:
         return None
-    given, wanted = _read(source), _read(target)
-    flip = given.flip != wanted.flip
-    mean, std = given.mean, given.std
+    mean, std, reversed_, divisor, value = _read(source)
+    target_mean, target_std, target_reversed, target_divisor, target_value = _read(target)
+    flip = reversed_ != target_reversed
     if flip:  # preprocessors reverse three channels and no other number
         mean, std = (each.flip(0) if len(each) == 3 else each for each in (mean, std))
-    scale, shift = torch.broadcast_tensors(std / wanted.std, (mean - wanted.mean) / wanted.std)
-    divisors, padding = (given.pad_size_divisor, wanted.pad_size_divisor), given.pad_value * scale + shift
-    if divisors[0] != divisors[1]:
-        raise ConfigError(f'images are padded to multiples of {divisors[0]} pixels for one model and of '
-                          f'{divisors[1]} for the other. Give both data preprocessors the same pad_size_divisor.')
-    # padding is added after normalisation
-    if divisors[0] > 1 and not torch.allclose(padding, torch.full_like(padding, wanted.pad_value), atol=1e-6):
-        raise ConfigError(f'padding of value {given.pad_value} becomes {padding.flatten().tolist()} in the other '
-                          f"model's normalisation, expected {wanted.pad_value}. Crop the images to a size that needs "
-                          'no padding and set pad_size_divisor=1 in both.')
+    scale, shift = torch.broadcast_tensors(std / target_std, (mean - target_mean) / target_std)
+    if divisor != target_divisor:
+        raise ConfigError(f'images are padded to multiples of {divisor} pixels for one model and of {target_divisor} '
+                          'for the other. Give both data preprocessors the same pad_size_divisor.')
+    padding = value * scale + shift  # padding is added after normalisation
+    if divisor > 1 and not torch.allclose(padding, torch.full_like(padding, target_value), atol=1e-6):
+        raise ConfigError(f"padding of value {value} becomes {padding.flatten().tolist()} in the other model's "
+                          f'normalisation, expected {target_value}. Crop the images to a size that needs no padding '
+                          'and set pad_size_divisor=1 in both.')
     found = Renormalize(scale, shift, flip)
     return found if found.affine or flip else None
 
 
-class _Preparation(NamedTuple):
-    """What a data preprocessor does, with float64 constants (C, 1, 1); C = 1: the same for all channels."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-    flip: bool = False
-    pad_size_divisor: int = 1
-    pad_value: float = 0.0
-
-
-def _read(preprocessor: nn.Module) -> _Preparation:
+def _read(preprocessor: nn.Module) -> tuple[torch.Tensor, torch.Tensor, bool, int, float]:
+    """Mean and std, (C or 1, 1, 1) float64; whether channels are reversed; divisor and value of the padding."""
     mean, std = torch.zeros(1, 1, 1, dtype=torch.float64), torch.ones(1, 1, 1, dtype=torch.float64)
     if type(preprocessor) is BaseDataPreprocessor:
-        return _Preparation(mean, std)
-    if isinstance(preprocessor, ClsDataPreprocessor):
-        flip = preprocessor.to_rgb
-    elif isinstance(preprocessor, ImgDataPreprocessor):
-        flip = preprocessor._channel_conversion
-    else:
+        return mean, std, False, 1, 0.0
+    if not isinstance(preprocessor, ClsDataPreprocessor | ImgDataPreprocessor):
         raise ConfigError(
             f'how a {type(preprocessor).__name__} normalises is not known, so its batches cannot be converted for '
             'another model. Expected a ClsDataPreprocessor, an ImgDataPreprocessor or a BaseDataPreprocessor. Write '
             "data_preprocessor=dict(type='ClsDataPreprocessor', mean=…, std=…, to_rgb=…) in that model's config, or "
             'derive the class from ClsDataPreprocessor.')
+    flip = preprocessor.to_rgb if isinstance(preprocessor, ClsDataPreprocessor) else preprocessor._channel_conversion
     if preprocessor._enable_normalize:
         mean, std = preprocessor.mean.double().cpu(), preprocessor.std.double().cpu()
-    return _Preparation(mean, std, bool(flip), preprocessor.pad_size_divisor, preprocessor.pad_value)
+    return mean, std, bool(flip), preprocessor.pad_size_divisor, preprocessor.pad_value

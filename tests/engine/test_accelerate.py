@@ -40,8 +40,11 @@ def accelerated(**parts):
     return cfg
 
 
+WIDE = dict(architecture=digits_classifier(16), teacher=digits_classifier(16))  # channels-last is safe from 16 on
+
+
 def run(tmp_path, **parts):
-    cfg = run_cfg(tmp_path, digits_distillation(), accelerate=parts)
+    cfg = run_cfg(tmp_path, digits_distillation(**WIDE), accelerate=parts)
     accelerate(cfg)
     runner = RUNNERS.build(cfg)
     runner.train()
@@ -131,7 +134,8 @@ def test_channels_last_converts_student_and_teacher_and_keeps_losses_and_gradien
     found = []
     for converted in (False, True):
         torch.manual_seed(0)
-        model = build(distillation())
+        model = build(distillation(architecture=classifier(width=16, data_preprocessor=RGB),
+                                   teacher=classifier(width=16)))
         if converted:
             use_channels_last(model)
         seen = []
@@ -152,6 +156,27 @@ def test_channels_last_converts_student_and_teacher_and_keeps_losses_and_gradien
 def test_a_model_without_convolutions_is_not_converted():
     model = nn.Sequential(nn.Linear(2, 2))
     use_channels_last(model)  # there is no data_preprocessor to hook either
+
+
+@pytest.mark.parametrize(('widths', 'norm', 'layer'), [
+    ((8, 16), 'BN', 'backbone.layer2.0.downsample.0 of the model (Conv2d)'),
+    ((16, 8), 'BN', 'backbone.layer2.0.downsample.0 of the teacher (Conv2d)'),
+    ((16, 16), 'GN', 'of the model (GroupNorm)')])
+def test_a_layer_with_a_faulty_kernel_keeps_the_model_contiguous_on_a_cpu(widths, norm, layer, monkeypatch):
+    student, teacher = (classifier(width=width, data_preprocessor=RGB) for width in widths)
+    if norm == 'GN':
+        student['backbone']['norm_cfg'] = dict(type='GN', num_groups=2)
+    log = []
+    monkeypatch.setattr('wsld_plugin.engine.accelerate.print_log', lambda text, logger: log.append(text))
+    for device, converted in (('cpu', False), ('cuda', True)):
+        model = build(distillation(architecture=student, teacher=teacher))
+        monkeypatch.setattr('wsld_plugin.engine.accelerate.get_device', lambda device=device: device)
+        use_channels_last(model)
+        weights = [weight for part in (model.student, model.teacher) for weight in part.parameters()
+                   if weight.dim() == 4 and min(weight.shape[1:3]) > 1]
+        assert {weight.is_contiguous(memory_format=torch.channels_last) for weight in weights} == {converted}
+    line, = log
+    assert layer in line
 
 
 def test_a_bf16_step_computes_in_bf16_and_keeps_float32_weights_and_losses():

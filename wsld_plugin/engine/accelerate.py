@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from mmengine import runner
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -192,13 +193,31 @@ class Runner(runner.Runner):
 def use_channels_last(model: nn.Module) -> None:
     """Convert the weights of a model and of its teacher, and the batches that it preprocesses, to channels-last.
 
-    No shape changes. A model without 2-d convolutions is left out, with a line in the log.
+    No shape changes. A model is left out, with a line in the log, if it has no 2-d convolution, or on a CPU a layer
+    whose channels-last kernel writes outside its memory (torch 2.11, oneDNN; seen with AVX2): a 1×1 convolution with
+    a stride and fewer than 16 input channels, or GroupNorm.
     """
-    if not any(isinstance(module, nn.Conv2d) for module in model.modules()):
-        print_log('accelerate.channels_last: left out, the model has no 2-d convolution.', logger='current')
+    reason = _unsafe_layer(model) if any(isinstance(module, nn.Conv2d) for module in model.modules()) else \
+        'the model has no 2-d convolution'
+    if reason:
+        print_log(f'accelerate.channels_last: left out, {reason}.', logger='current')
         return
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     cast(nn.Module, model.data_preprocessor).register_forward_hook(_to_channels_last)
+
+
+def _unsafe_layer(model: nn.Module) -> str | None:
+    """The layer of a model on a CPU, or of its teacher, whose channels-last kernel is faulty."""
+    if get_device() != 'cpu':  # where the model is going to be
+        return None
+    for role, part in (('model', model), ('teacher', getattr(model, 'teacher', None))):
+        for name, layer in part.named_modules() if isinstance(part, nn.Module) else ():
+            narrow = isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1 \
+                and layer.in_channels < 16
+            if narrow or isinstance(layer, nn.GroupNorm):
+                return (f'{name} of the {role} ({type(layer).__name__}) has a faulty channels-last kernel on some '
+                        'processors')
+    return None
 
 
 def _to_channels_last(module: nn.Module, arguments: Any, batch: Any) -> Any:

@@ -1,28 +1,15 @@
-"""What soft labels do to a student: measures of each sample, and their summary over many samples.
+"""Measures of the effect of soft labels on a student, for each sample, and their summary over many samples.
 
-A *summary* is one vector on the device of the measures; the sum of two summaries is that of all their samples. It
-holds the number of samples, the number of skipped samples (a measure is not finite), the sum of each of `MEASURES`
-over the others, and the histogram of their weights in `BINS` equal bins from 0 to 1.
+A *summary* is a vector on the device of the measures: the number of samples, the number of skipped samples (with a
+measure that is not finite), the sum of each of `MEASURES` over the samples, and the histogram of their weights in
+`BINS` equal bins from 0 to 1. Summaries of different samples are added.
 """
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from wsld_plugin.losses import checks
-from wsld_plugin.losses.functional import cross_entropy as expected_surprisal
-from wsld_plugin.losses.functional import (
-    gradient_parts,
-    hard_gradient,
-    outweighed_at_label,
-    outweighed_in_row,
-    regularization_samples,
-    soft_gradient,
-    weights,
-)
-
-__all__ = ['BINS', 'MEASURES', 'SIZE', 'describe', 'gradient_parts', 'regularization_samples', 'sample_measures',
-           'summarize']
+from wsld_plugin.losses import checks, functional
 
 MEASURES = ('regularization_label', 'regularization_row', 'weight', 'bias_norm', 'variance_norm', 'teacher_ce',
             'student_ce', 'agreement')
@@ -33,7 +20,7 @@ SIZE = 2 + len(MEASURES) + BINS  # of a summary
 @torch.no_grad()
 def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tensor, tau: float,
                     teacher_ce: Tensor | None = None) -> Tensor:
-    """All measures of a batch, on its device, without reading from it.
+    """All measures of a batch, without synchronising its device.
 
     Args:
         student_logits: (N, C).
@@ -57,22 +44,23 @@ def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tens
     if hidden is not None:
         target = target.masked_fill(hidden, 0)
     log_q = torch.log_softmax(student_logits, 1, dtype=dtype)
-    student_ce = expected_surprisal(log_q, target)
+    student_ce = functional.cross_entropy(log_q, target)
     if teacher_ce is None:
-        teacher_ce = expected_surprisal(torch.log_softmax(teacher_logits, 1, dtype=dtype), target)
+        teacher_ce = functional.cross_entropy(torch.log_softmax(teacher_logits, 1, dtype=dtype), target)
     else:
         teacher_ce = checks.prepare_teacher_ce(teacher_ce, len(teacher_logits), dtype)
-    hard = hard_gradient(log_q, target)
-    soft = soft_gradient(student_logits, teacher_logits, tau, dtype)
+    hard = functional.hard_gradient(log_q, target)
+    soft = functional.soft_gradient(student_logits, teacher_logits, tau, dtype)
     measures = torch.stack([
-        outweighed_at_label(hard, soft, target).to(dtype), outweighed_in_row(hard, soft).to(dtype),
-        weights(student_ce, teacher_ce), hard.norm(dim=1), (soft - hard).norm(dim=1), teacher_ce, student_ce,
+        functional.outweighed_at_label(hard, soft, target).to(dtype),
+        functional.outweighed_in_row(hard, soft).to(dtype), functional.weights(student_ce, teacher_ce),
+        hard.norm(dim=1), (soft - hard).norm(dim=1), teacher_ce, student_ce,
         (student_logits.argmax(1) == teacher_logits.argmax(1)).to(dtype)])
     return measures if hidden is None else measures.masked_fill_(hidden, torch.nan)
 
 
 def summarize(measures: Tensor) -> Tensor:
-    """The summary of measures (8, N): a vector of `SIZE` numbers, float64 if the device has it, without reading."""
+    """The summary (SIZE,) of measures (8, N), in float64 where the device has it, without synchronising."""
     dtype = torch.float32 if measures.device.type == 'mps' else torch.float64
     finite = measures.isfinite().all(0)
     kept = torch.where(finite, measures, 0).to(dtype)
@@ -83,15 +71,14 @@ def summarize(measures: Tensor) -> Tensor:
 
 
 def describe(summary: Tensor) -> dict[str, float]:
-    """The mean of each measure, and quantiles of the weights, by name; nothing if the summary holds no sample.
+    """The mean of each measure, and ``weight_q10``, ``_q50`` and ``_q90``, quantiles right to 0.0005, by name.
 
-    The quantiles ``weight_q10``, ``_q50`` and ``_q90`` are read from the histogram and right to 0.0005.
+    Empty if the summary holds no sample.
     """
     count, _, *sums = summary[:2 + len(MEASURES)].tolist()
     if not count:
         return {}
-    values = {name: total / count for name, total in zip(MEASURES, sums, strict=True)}
     cumulated = summary[-BINS:].cpu().cumsum(0)
-    for percent in (10, 50, 90):
-        values[f'weight_q{percent}'] = (int(torch.searchsorted(cumulated, percent / 100 * count)) + 0.5) / BINS
-    return values
+    quantiles = {f'weight_q{percent}': (int(torch.searchsorted(cumulated, percent / 100 * count)) + 0.5) / BINS
+                 for percent in (10, 50, 90)}
+    return {**{name: total / count for name, total in zip(MEASURES, sums, strict=True)}, **quantiles}

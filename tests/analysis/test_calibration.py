@@ -6,7 +6,6 @@ import torch
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, log_loss
 
-from wsld_plugin.analysis.biased import BiasedLabelStatistics
 from wsld_plugin.analysis.calibration import TEMPERATURES, CalibrationStatistics, best_temperature
 from wsld_plugin.errors import ConfigError
 
@@ -49,11 +48,8 @@ def test_calibration_error_equals_a_loop_over_bins():
     logits, target = random_samples()
     bins = 15
     assert measured(logits, target, bins=bins).ece == pytest.approx(ece_oracle(logits, target, bins), abs=1e-12)
-
-
-def test_a_confidence_on_a_boundary_belongs_to_the_bin_below():
-    found = measured(torch.zeros(3, 2), torch.tensor([0, 1, 1]), bins=2)
-    assert found.bins[:, 0].tolist() == [3, 0]
+    on_a_boundary = measured(torch.zeros(3, 2), torch.tensor([0, 1, 1]), bins=2)
+    assert on_a_boundary.bins[:, 0].tolist() == [3, 0]
 
 
 def test_labels_drawn_from_the_soft_labels_are_calibrated_and_tempered_ones_are_not():
@@ -99,13 +95,6 @@ def test_uniform_soft_labels_have_known_scores():
     assert (found.nll, found.entropy) == pytest.approx((math.log(4), math.log(4)))
     assert found.brier == pytest.approx(0.75)
     assert found.entropy_counts[-1] == 8
-
-
-def test_accuracy_is_one_minus_the_unreliability_at_one_with_ties_too():
-    logits, target = random_samples()
-    biased = BiasedLabelStatistics(5)
-    biased.update(logits.round(), target)
-    assert measured(logits.round(), target).accuracy == pytest.approx(1 - biased.result().unreliability[0])
 
 
 def test_by_class_equals_the_scores_of_that_class_alone():

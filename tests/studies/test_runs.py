@@ -36,14 +36,18 @@ def test_a_run_has_its_seed_and_options_gives_its_result_and_is_not_repeated(fak
     assert json.dumps(result.__dict__) == json.dumps(again.__dict__) == json.dumps(finished(one).__dict__)
 
 
-def test_the_time_of_a_run_is_that_of_its_iterations_over_all_starts_without_a_suspension(tmp_path):
+def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
+    assert current_epoch(tmp_path) == 0
     logged = {'1': [(100, .1), (200, .1), (300, .1)], '2': [(300, .2), (400, .1), (450, 60.)]}  # 201 … 300 repeated
     for start, times in logged.items():
         (tmp_path / start / 'vis_data').mkdir(parents=True)
-        (tmp_path / start / 'vis_data/scalars.json').write_text(''.join(
-            json.dumps(dict(loss=1., iter=step, step=step, time=time)) + '\n' for step, time in times)
-            + '{"accuracy/top1": 50.0, "time": 9.0, "step": 1}\n')
-    assert training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)
+        lines = [dict(loss=1., iter=step, step=step, time=time, epoch=step // 100) for step, time in times]
+        lines += [{'accuracy/top1': 10 * epoch + int(start), 'time': 9.0, 'step': epoch} for epoch in (int(start), 2)]
+        (tmp_path / start / 'vis_data/scalars.json').write_text(
+            ''.join(json.dumps(line) + '\n' for line in lines) + '{"accuracy/top1": 9, "ep')  # interrupted
+    assert training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)  # without the suspension
+    assert accuracy_curve(tmp_path) == [(1, 11), (2, 22)]
+    assert current_epoch(tmp_path) == 4
 
 
 def test_a_best_checkpoint_that_nothing_resumes_from_is_set_aside_and_no_other(fake_train, tmp_path):
@@ -95,23 +99,6 @@ def test_a_run_that_outlived_its_killed_parent_is_not_trained_twice(fake_train, 
         assert len(calls(slow)) == 1
     finally:
         os.killpg(parent.pid, signal.SIGKILL)
-
-
-def test_the_curve_joins_all_starts_of_a_run(tmp_path):
-    for start, steps in (('1', (1, 2)), ('2', (2, 3))):
-        (tmp_path / start / 'vis_data').mkdir(parents=True)
-        (tmp_path / start / 'vis_data/scalars.json').write_text(
-            ''.join(json.dumps({'accuracy/top1': 10 * step + int(start), 'step': step}) + '\n' for step in steps)
-            + '{"accuracy/top1": 9')  # cut short by what ended the start
-    assert accuracy_curve(tmp_path) == [(1, 11), (2, 22), (3, 32)]
-
-
-def test_the_current_epoch_is_that_of_the_last_complete_line(tmp_path):
-    assert current_epoch(tmp_path) == 0
-    (tmp_path / '1/vis_data').mkdir(parents=True)
-    log = tmp_path / '1/vis_data/scalars.json'
-    log.write_text('{"loss": 1.0, "epoch": 3, "step": 9}\n{"accuracy/top1": 5.0, "step": 3}\n{"loss": 1.0, "ep')
-    assert current_epoch(tmp_path) == 3
 
 
 def test_teachers_come_before_their_students_and_each_only_once(tmp_path):

@@ -116,7 +116,7 @@ def resample_samples(decomposition: Decomposition, draws: int = 1000, seed: int 
 
 
 def resample_models(log_probabilities: Any, target: Any, draws: int = 1000, seed: int = 0) -> Draws:
-    """Totals of ``draws`` sets of M models drawn with replacement, on the same samples.
+    """Totals of ``draws`` sets of M of the models of `decompose`, drawn with replacement, on the same samples.
 
     ::
 
@@ -126,11 +126,6 @@ def resample_models(log_probabilities: Any, target: Any, draws: int = 1000, seed
     equal shares. With few models the intervals are too narrow: of 200 sets of Gaussian models, 95 % intervals of the
     variance held the truth in 77 to 89 % (M = 5) and 83 to 89 % (M = 10). They do not cover other teachers than those
     of the models. Methods whose models have equal parts and seeds are paired by one seed.
-
-    Args:
-        log_probabilities, target: as for `decompose`.
-        draws: number of sets.
-        seed: of the draws.
 
     Returns:
         ``error``, ``bias`` and ``variance``, (draws,) each; NaN for a set that repeats a single model.

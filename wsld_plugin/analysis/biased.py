@@ -27,11 +27,10 @@ class Companion(NamedTuple):
 
 @dataclass(frozen=True)
 class BiasedLabels:
-    """Δ_k, γ_k and θ_k for k = 1 … K, each an array (K,).
+    """Measures for k = 1 … K, each an array (K,); see `BiasedLabelStatistics`.
 
     Attributes:
-        unreliability: Δ_k.
-        ambiguity: γ_k.
+        unreliability, ambiguity: Δ_k and γ_k.
         ambiguous_class: the class of γ_k; the first of equals.
         margin: θ_k in nats, at most log 2; see :func:`learnability_margin`.
         unreliability_by_class: (C, K), Pr(y ∉ Ω_k | y = c); NaN for a class without samples.
@@ -105,15 +104,10 @@ class BiasedLabelStatistics(SampleSums):
             dict(pairs=(num_classes, num_classes, self.max_k)) if num_classes <= _PAIRED_CLASSES else {}))
 
     def update(self, logits: Tensor, target: Tensor, keys: Iterable[int] | None = None) -> None:
-        """Add a batch.
+        """Add a batch: logits (N, C), compared in their own type, and class indices (N,).
 
-        Args:
-            logits: (N, C), on any device; compared in their own type.
-            target: class indices (N,).
-            keys: N different integers that identify the samples, such as their indices; for the bootstrap only.
-
-        Raises:
-            TypeError, ValueError: as :func:`wsld_plugin.analysis.calibration.check_samples`; N keys are missing.
+        ``keys`` are N different integers that identify the samples, such as their indices, for the bootstrap only.
+        Raises as :func:`wsld_plugin.analysis.calibration.check_samples`, and ValueError without N keys.
         """
         classes, max_k = self.num_classes, self.max_k
         logits, target = check_samples(logits, target, classes)
@@ -148,11 +142,8 @@ class BiasedLabelStatistics(SampleSums):
         enlarges and resampling enlarges again: its interval and that of θ_k are the percentiles reflected about the
         estimate, which corrects for that, so the estimate may be outside.
 
-        Args:
-            ambiguity: ``'conditional'`` or ``'joint'``.
-
         Raises:
-            ConfigError: another ambiguity. ValueError: there are no samples, or all have one label.
+            ConfigError: ``ambiguity`` is unknown. ValueError: there are no samples, or all have one label.
         """
         check_choice('ambiguity', ambiguity, ('conditional', 'joint'))
         sums = {name: value.cpu().numpy() for name, value in self.sums.items()}
@@ -185,11 +176,7 @@ def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.
 
         θ = log(2(1 - Δ)/(1 - Δ + γ))     > 0 exactly where Δ + γ < 1
 
-    Args:
-        unreliability, ambiguity: Δ and γ, 0 … 1, of equal shape.
-
-    Returns:
-        θ in nats, at most log 2; -inf where Δ = 1.
+    Δ and γ are arrays of equal shape in 0 … 1; θ is in nats, at most log 2, and -inf where Δ = 1.
 
     Source: Yuan et al., NeurIPS 2023, arXiv 2302.08155: θ > 0 is sufficient, under further conditions, for a learner
     that sees only these labels to find the right classes from enough samples. It is not necessary, and does not say

@@ -37,10 +37,7 @@ class SampleSums:
 
 
 def check_samples(logits: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Validate logits (N, C), where -inf is a probability of 0, and class indices (N,).
-
-    Returns:
-        Both, detached and on the device of the logits; the target as int64.
+    """Return logits (N, C) and class indices (N,), detached, on the device of the logits, the indices as int64.
 
     Raises:
         TypeError, ValueError: a wrong type or shape; a class out of range; rows with NaN, +inf or only -inf.
@@ -188,8 +185,7 @@ def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
         NLL(τ) = mean_i -log softmax(t_i / τ)[y_i],    convex in 1/τ
 
     Args:
-        logits: (N, C).
-        target: class indices (N,).
+        logits, target: (N, C), and class indices (N,).
 
     Returns:
         τ, and the NLL there in nats. The teacher is over-confident if τ > 1, under-confident if τ < 1. If every

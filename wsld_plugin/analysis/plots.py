@@ -6,10 +6,9 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -36,7 +35,7 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
     curve lightly. If several folders have runs of one τ, the legend names the folders.
 
     Args:
-        path: the PNG; missing folders are created.
+        path: the PNG.
         runs: folders of runs with `SoftLabelMonitorHook`, of equal numbers of epochs.
 
     Raises:
@@ -96,10 +95,7 @@ def plot_plane(path: str | Path, points: Sequence[tuple[float, float, Sequence[f
     Below the line Δ + γ = 1 the condition of Yuan et al. (NeurIPS 2023, arXiv 2302.08155) holds, which is sufficient
     for learning, not necessary.
 
-    Args:
-        path: the PNG.
-        points: Δ, γ, and the accuracies of the students in percent, at least one each.
-        title: above the picture.
+    ``points`` are Δ, γ, and the accuracies of at least one student in percent.
     """
     figure = Figure(figsize=(6.5, 5.5), layout='constrained')
     axes = figure.subplots()
@@ -115,15 +111,10 @@ def plot_plane(path: str | Path, points: Sequence[tuple[float, float, Sequence[f
     save_figure(figure, path)
 
 
-@dataclass(frozen=True)
-class Series:
-    """A line of a picture of error, bias and variance.
+class Series(NamedTuple):
+    """A line of a picture of error, bias and variance, by name: a value for each x, and (low, high) of its bar.
 
-    Args:
-        label: in the legend.
-        x: of the points; None: a single value, drawn as a dashed horizontal line.
-        values: error, bias and variance by name, one number for each point.
-        intervals: (low, high) of each point by name; None: no bars.
+    Without x, the single value is drawn as a dashed horizontal line.
     """
 
     label: str
@@ -133,12 +124,9 @@ class Series:
 
 
 def plot_bias_variance(path: str | Path, rows: Mapping[str, Sequence[Series]], title: str) -> None:
-    """Draw error, bias and variance beside each other, with one row of panels for each x axis.
+    """Draw error, bias and variance beside each other as a PNG, with one row of panels for each x axis.
 
-    Args:
-        path: the PNG.
-        rows: the series by the name of their x axis, such as ``'epoch'``, or ``'τ'``, which is logarithmic.
-        title: above the picture.
+    ``rows`` has the series by the name of their x axis, such as ``'epoch'``, or ``'τ'``, which is logarithmic.
     """
     figure = Figure(figsize=(11, 3.3 * len(rows) + .9), layout='constrained')
     figure.suptitle(title)

@@ -89,9 +89,8 @@ def train_run(run: Run, threads: int = 1) -> Result:
     """Train in a new process, or read the result if the run is finished. An interrupted run is resumed.
 
     A run that was interrupted before its first resumable checkpoint starts again; its other checkpoints are moved to
-    ``interrupted_<n>``. The output is written to ``train.log`` in the run's folder. The file ``settings`` keeps the
-    fingerprint of all settings, so that a result is not used after the config has changed. ``threads`` is the number
-    of CPU threads of the process.
+    ``interrupted_<n>``. The output is written to ``train.log``, and the fingerprint of the settings to ``settings``,
+    so that a result is not used after the config has changed. ``threads`` are the CPU threads of the process.
 
     Raises:
         RunError: the process failed or validated nothing; another process trains this run; the folder holds a run
@@ -205,14 +204,10 @@ def train_missing(title: str, runs: Iterable[Sequence[Run]], work_dir: Path, job
 
 
 def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Outcome]:
-    """Train runs and everything that they need, each once, ``jobs`` at a time, and print the progress.
+    """Train runs and everything that they need, each once, in ``jobs`` processes that share the CPU cores.
 
-    A failed run does not stop the others; the runs that need it are not started. An exception such as Ctrl-C ends
-    the runs in progress; they resume in the next call.
-
-    Args:
-        runs: what is wanted.
-        jobs: processes at a time, ≥ 1; the CPU cores are divided among them.
+    The progress is printed. A failed run does not stop the others; the runs that need it are not started. An
+    exception such as Ctrl-C ends the runs in progress; they resume in the next call.
 
     Returns:
         The result or error of each run, in the order in which they ended.

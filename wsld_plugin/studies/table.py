@@ -150,7 +150,7 @@ def plot_lines(path: str | Path, lines: Sequence[Line], title: str) -> None:
 
     Each row of the table is a panel with its own range.
     """
-    from matplotlib import pyplot  # not needed to train
+    from matplotlib.figure import Figure  # not needed to train
     from matplotlib.ticker import MaxNLocator
 
     rows: dict[str, list[Line]] = {}
@@ -158,9 +158,9 @@ def plot_lines(path: str | Path, lines: Sequence[Line], title: str) -> None:
         rows.setdefault(line.row, []).append(line)
     epochs = sorted({line.epoch for line in lines}, reverse=True)
     heights = [.45 + .32 * len(of_row) for of_row in rows.values()]
-    figure, panels = pyplot.subplots(len(rows), 1, figsize=(8, sum(heights) + 1.3), squeeze=False,
-                                     layout='constrained', height_ratios=heights)
+    figure = Figure(figsize=(8, sum(heights) + 1.3), layout='constrained')
     figure.suptitle(title)
+    panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)
     for axes, (row, of_row) in zip(panels[:, 0], rows.items(), strict=True):
         for position, line in enumerate(of_row):
             ours = line.last if line.epoch == 'last' else line.best
@@ -187,9 +187,8 @@ def draw_plane(plan: Plan, work_dir: Path, path: str | Path) -> str:
     """Draw the accuracies of a plan's finished runs over the unreliability Δ and the ambiguity γ of their labels.
 
     Args:
-        plan: whose students learn from candidate sets (`PartialLabels`) or from labels (`NoisyLabels`).
-        work_dir: the folder of all runs.
-        path: the PNG to write.
+        plan: of students that learn from candidate sets (`PartialLabels`) or from labels (`NoisyLabels`).
+        work_dir, path: the folder of all runs, and the PNG.
 
     Returns:
         A table of the same, with Δ and γ measured against the true labels.

@@ -29,8 +29,7 @@ _CLEAR = 0.5
 _CERTAIN = 0.99
 
 
-@dataclass(frozen=True)
-class Undecided:
+class Undecided(NamedTuple):
     """A sample of large entropy: its index, label, entropy, and largest (class, probability)."""
 
     index: int
@@ -136,9 +135,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
 def verdict(findings: Findings, made_from_labels: bool = False) -> str:
     """A sentence on whether a student can learn the right classes from the soft labels alone, by Δ + γ < 1.
 
-    Args:
-        findings: of a teacher.
-        made_from_labels: whether its soft labels are computed from the labels alone, as a `VirtualTeacher`'s.
+    ``made_from_labels``: the soft labels are computed from the labels alone, as those of a `VirtualTeacher`.
     """
     if made_from_labels:
         return ('A student learns from these soft labels what label smoothing teaches: they are made from the labels '

@@ -84,13 +84,7 @@ def check_folder(folder: Path) -> None:
 
 def page(findings: Findings, title: str, verdict: str, notes: Sequence[str], image: Callable[[int], np.ndarray],
          settings: Mapping[str, Any]) -> str:
-    """The whole page, as HTML.
-
-    Args:
-        findings, title, verdict, notes: the numbers, the name of the teacher, and the sentences at the top.
-        image: the picture of an index of the data set, uint8 (H, W) or (H, W, 3).
-        settings: of the measurement, by name.
-    """
+    """The whole page, as HTML; ``image`` gives the picture of an index of the data set, uint8 (H, W) or (H, W, 3)."""
     rows = [[name.replace('_', ' '), value] for name, value in settings.items()]
     return document(f'Soft labels of {title}', verdict, notes, _numbers(findings), _bias(findings),
                     _calibration(findings), _images(findings, image),

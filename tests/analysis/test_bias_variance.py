@@ -93,7 +93,7 @@ def test_the_variance_holds_the_share_of_the_teachers_that_the_note_states(teach
     noise += within * rng.standard_normal((models, samples, 5))
     found = decompose(np.resize(LOGITS[0, :5], (samples, 5)) + noise, np.zeros(samples, dtype=int), teachers)
     total = GaussianModels(LOGITS[0, :5], (within ** 2 + between ** 2) ** .5).variance().mean()
-    of_teachers = GaussianModels(LOGITS[0, :5], between).variance().mean() if between else 0.
+    of_teachers = GaussianModels(LOGITS[0, :5], between).variance().mean()
     share = sum(1 for m in range(models) for n in range(models) if place[m] != place[n]) / models / (models - 1)
     assert f'holds {share:.0%} of what differs between teachers' in found.notes[-1]
     error = found.variance_corrected.std() / samples ** .5
@@ -244,7 +244,7 @@ def test_the_corrected_estimate_is_unbiased_and_the_uncorrected_one_low_by_one_i
     found = [decompose(models.draw(count, seed), TRUE_OF_FEW) for seed in range(draws)]
     truth = models.variance().mean()
     for values, expected, slack in (
-            ([each.variance.mean() for each in found], models.variance_found(count).mean(), 0),
+            ([each.variance.mean() for each in found], models.variance(count).mean(), 0),
             ([each.variance.mean() for each in found], truth * (count - 1) / count, .01 * truth),
             # the correction is of second order: at this noise, less than 1 % remains
             ([each.variance_corrected.mean() for each in found], truth, .01 * truth),

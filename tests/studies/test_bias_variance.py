@@ -174,9 +174,6 @@ def test_each_cell_has_a_line_and_another_for_its_difference_from_the_first():
     assert 'Variance times M/(M−1); bias is error less variance.' in text
     assert 'KD: τ = 4; KD: τ = 8: A note.' in text
     assert text.endswith('a machine')
-
-
-def test_the_report_names_only_what_there_is():
     few = replace(TAUGHT, over_models=None, notes=(), difference={**TAUGHT.difference, 'over_models': None})
     text = '\n'.join(paragraphs(plan(), [replace(ALONE, over_models=None), few]))
     assert 'fewer than 5 models are not resampled' in text

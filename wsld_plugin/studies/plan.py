@@ -61,9 +61,8 @@ class Plan:
     """A table: rows of cells, and the runs of each cell.
 
     Args:
-        name, title: of the plan's file and of the table.
+        name, title, cells: name of the plan's file, title of the table, and its cells row by row.
         seeds: of the runs of every cell. With ``parts``: the numbers of the parts, one run for each.
-        cells: row by row.
         teachers: T: the i-th run learns from the teacher of the (i mod T)-th seed, and cells of the method
             ``'teacher'`` have T runs. None: each run has its own teacher.
         options: settings that replace those of every config, teachers' included; dotted keys.
@@ -107,6 +106,7 @@ class Plan:
         expand = dict(all=_Expansion(work_dir, common, check_files),
                       part=_Expansion(work_dir, {**common, **part}, check_files))
         runs: dict[Cell, list[Run]] = {}
+        sizes: dict[str, int] = {}
         for cell in self.cells:
             runs[cell] = []
             for number, seed in enumerate(self.seeds):
@@ -118,22 +118,20 @@ class Plan:
                 runs[cell].append(expand[cell.teacher].run(cell.config, dict(cell.options), seed, named, hidden))
             if part and not all(run.epochs for run in runs[cell]):
                 raise ConfigError(f'{cell.config}: {BY_EPOCH}')
-        if self.parts is not None and check_files:
-            self._check_part_size(self.parts, common)
+            if self.parts is not None and check_files:
+                self._check_part_size(cell, self.parts, sizes)
         return runs
 
-    def _check_part_size(self, parts: int, common: Mapping[str, Any]) -> None:
-        counts: dict[str, int] = {}
+    def _check_part_size(self, cell: Cell, parts: int, sizes: dict[str, int]) -> None:
+        cfg = load_config(cell.config, {**dict(self.options), **dict(cell.options)})
+        key = f'{cfg.get("default_scope")} {cfg.train_dataloader.dataset}'
+        if key not in sizes:
+            sizes[key] = len(training_set(cfg))
         needed = max(self.size or 0, _FEWEST)
-        for cell in self.cells:
-            cfg = load_config(cell.config, {**common, **dict(cell.options)})
-            key = f'{cfg.get("default_scope")} {cfg.train_dataloader.dataset}'
-            if key not in counts:
-                counts[key] = len(training_set(cfg))
-            if counts[key] // parts < needed:
-                raise ConfigError(f'{cell.config}: parts={parts}, size={self.size}: the training set has '
-                                  f'{counts[key]} images, {counts[key] // parts} a part, expected {needed} or more. '
-                                  f'Use fewer parts{" or a smaller size" if self.size else ""}.')
+        if sizes[key] // parts < needed:
+            raise ConfigError(f'{cell.config}: parts={parts}, size={self.size}: the training set has {sizes[key]} '
+                              f'images, {sizes[key] // parts} a part, expected {needed} or more. Use fewer parts'
+                              f'{" or a smaller size" if self.size else ""}.')
 
 
 def training_set(cfg: Config) -> Any:

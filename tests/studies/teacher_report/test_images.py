@@ -9,7 +9,6 @@ from factories import build, classifier, digits_classifier, digits_distillation,
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, DefaultScope
-from PIL import Image
 
 from wsld_plugin.datasets import Digits, KeyedDataset, SampleKey
 from wsld_plugin.datasets.weak import Companions, FewLabels, PartialLabels
@@ -261,51 +260,36 @@ def test_other_targets_than_one_known_class_are_rejected_with_what_to_do():
 # Data loaders
 
 
-@pytest.fixture
-def cfg(tmp_path):
-    return run_cfg(tmp_path / 'run', digits_classifier(8))
-
-
-def test_the_test_images_are_those_of_the_validation_where_there_are_no_others(cfg):
+def test_the_loader_of_a_split_is_found_and_checked(tmp_path):
+    cfg = run_cfg(tmp_path / 'run', digits_classifier(8))
     cfg.val_dataloader.batch_size = 7
     assert find_loader(cfg, 'test').batch_size == 20
+    assert find_loader(cfg, 'train').dataset.split == 'train'
     cfg.test_dataloader = None
     assert find_loader(cfg, 'test').batch_size == 7
-    assert find_loader(cfg, 'train').dataset.split == 'train'
-
-
-def test_a_batch_size_or_number_of_workers_out_of_range_is_rejected(cfg):
-    cfg.test_dataloader.batch_size = value = -1
-    with pytest.raises(ConfigError, match=rf'test_dataloader\.batch_size={value!r}, expected an integer of 1'):
+    cfg.val_dataloader.batch_size = -1
+    with pytest.raises(ConfigError, match=r'val_dataloader\.batch_size=-1, expected an integer of 1'):
         find_loader(cfg, 'test')
-    cfg.train_dataloader.num_workers = value
-    with pytest.raises(ConfigError, match=rf'train_dataloader\.num_workers={value!r}, expected an integer of 0'):
+    cfg.train_dataloader.num_workers = -1
+    with pytest.raises(ConfigError, match=r'train_dataloader\.num_workers=-1, expected an integer of 0'):
         find_loader(cfg, 'train')
 
 
-@pytest.mark.parametrize(('without', 'split', 'other'), [(NO_TEST, 'test', 'train'), (NO_TRAIN, 'train', 'test')])
-def test_another_split_is_suggested_only_where_it_is_there(cfg, without, split, other):
-    cfg.update(without)
-    with pytest.raises(ConfigError, match=f'no {split}_dataloader with a dataset.*Use --split {other}, or add one'):
-        find_loader(cfg, split)
-    cfg.update({**NO_TEST, **NO_TRAIN})
-    with pytest.raises(ConfigError, match=r'no images\. Add one\.$'):
-        find_loader(cfg, split)
-
-
-def folders(tmp_path, cfg, split, make):
-    root = tmp_path / split
-    if make:
-        for name in 'ab':
-            (root / name).mkdir(parents=True)
-            Image.new('RGB', (8, 8)).save(root / name / '0.png')
-    cfg[f'{split}_dataloader'].dataset = dict(type='CustomDataset', data_root=str(root))
+def test_another_split_is_suggested_only_if_it_exists(tmp_path):
+    for without, split, other in ((NO_TEST, 'test', 'train'), (NO_TRAIN, 'train', 'test')):
+        cfg = run_cfg(tmp_path / 'run', digits_classifier(8), **without)
+        with pytest.raises(ConfigError, match=f'no {split}_dataloader with a .*Use --split {other}, or add one'):
+            find_loader(cfg, split)
+        cfg.update({**NO_TEST, **NO_TRAIN})
+        with pytest.raises(ConfigError, match=r'no images\. Add one\.$'):
+            find_loader(cfg, split)
 
 
 def test_only_the_files_of_the_one_split_are_needed(tmp_path):
     cfg = run_cfg(tmp_path / 'run', classifier(num_classes=2))
     for split in ('train', 'val', 'test'):
-        folders(tmp_path, cfg, split, make=split == 'test')
+        cfg[f'{split}_dataloader'].dataset = dict(type='CustomDataset', data_root=str(tmp_path / split))
+    (tmp_path / 'test').mkdir()
     assert find_loader(cfg, 'test').dataset.data_root == str(tmp_path / 'test')
     with pytest.raises(ConfigError, match=r'train_dataloader.*train does not exist'):
         find_loader(cfg, 'train')
@@ -314,37 +298,29 @@ def test_only_the_files_of_the_one_split_are_needed(tmp_path):
         find_loader(cfg, 'test')
 
 
-@pytest.mark.parametrize('cfg', [{**DIGITS, 'indices': []},
-                                 dict(type='wsld_plugin.KeyedDataset', dataset={**DIGITS, 'indices': []})])
-def test_a_data_set_without_images_is_rejected(cfg):
-    with pytest.raises(ConfigError, match=f"data set {cfg['type']} has no images: check its indices"):
-        build_dataset(Config(cfg)._cfg_dict)
-
-
 @DATASETS.register_module(force=True)
 class Broken:
     def __init__(self):
         raise ValueError('its own')
 
 
-def test_another_error_of_a_data_set_is_not_changed():
+def test_a_data_set_has_images_and_keys_once():
+    for cfg in (DIGITS, dict(type='wsld_plugin.KeyedDataset', dataset=DIGITS)):
+        dataset = build_dataset(cfg)
+        assert isinstance(dataset, KeyedDataset)
+        assert not isinstance(dataset.dataset, KeyedDataset)
+        assert len(dataset) == 20
+    empty = {**DIGITS, 'indices': []}
+    for cfg in (empty, dict(type='wsld_plugin.KeyedDataset', dataset=empty)):
+        with pytest.raises(ConfigError, match=f"data set {cfg['type']} has no images: check its indices"):
+            build_dataset(Config(cfg)._cfg_dict)
     with pytest.raises(ValueError, match='its own'):
         build_dataset(dict(type=Broken))
 
 
-def test_a_data_set_has_keys_once():
-    plain, keyed = build_dataset(DIGITS), build_dataset(dict(type='wsld_plugin.KeyedDataset', dataset=DIGITS))
-    assert isinstance(plain, KeyedDataset)
-    assert not isinstance(keyed.dataset, KeyedDataset)
-    assert len(plain) == len(keyed) == 20
-
-
-def test_a_device_that_works_is_returned_and_by_default_the_best_one():
+def test_a_device_that_works_is_returned_and_another_is_rejected():
     assert find_device('cpu') == 'cpu'
     assert find_device(None) == get_device()
-
-
-@pytest.mark.parametrize('name', ['cudaa', f'cuda:{torch.cuda.device_count()}'])
-def test_a_device_that_does_not_exist_is_rejected_with_those_that_do(name):
-    with pytest.raises(ConfigError, match=rf'device={name!r} cannot be used here .*expected one of cpu\b'):
-        find_device(name)
+    for name in ('cudaa', f'cuda:{torch.cuda.device_count()}'):
+        with pytest.raises(ConfigError, match=rf'device={name!r} cannot be used here .*expected one of cpu\b'):
+            find_device(name)

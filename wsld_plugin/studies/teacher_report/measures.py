@@ -29,7 +29,8 @@ _CLEAR = 0.5
 _CERTAIN = 0.99
 
 
-class Undecided(NamedTuple):
+@dataclass(frozen=True)
+class Undecided:
     """A sample of large entropy: its index, label, entropy, and largest (class, probability)."""
 
     index: int

@@ -27,7 +27,6 @@ class Decomposition:
         error: (N,), mean_m KL(q‖p̂_m); for a label y, mean_m −log p̂_m[y].
         bias: (N,), KL(q‖p̄) of the mean model p̄.
         variance: (N,), mean_m KL(p̄‖p̂_m) ≥ 0, as found among M models; too low by (M−1)/M.
-        mean_model: (N, C), log p̄.
         notes: remarks on the numbers, for a report.
     """
 
@@ -35,7 +34,6 @@ class Decomposition:
     error: np.ndarray
     bias: np.ndarray
     variance: np.ndarray
-    mean_model: np.ndarray
     notes: tuple[str, ...] = ()
 
     @property
@@ -87,12 +85,11 @@ def decompose(log_probabilities: Any, target: Any, teachers: Sequence[Any] | Non
     for model in models:
         mean_log += log_softmax(np.asarray(model, dtype=np.float64), axis=-1) / count
     log_z = logsumexp(mean_log, axis=-1)
-    mean_model = mean_log - log_z[:, None]
     notes = _notes_on_teachers(teachers, count)
     if target.ndim == 1 and len(target) > 1 and np.ptp(target) == 0:
         notes = [f'All {len(target)} samples are of class {target[0]}.', *notes]
-    return Decomposition(count, _divergence(target, mean_log), _divergence(target, mean_model),
-                         np.maximum(-log_z, 0.0), mean_model, tuple(notes))
+    return Decomposition(count, _divergence(target, mean_log), _divergence(target, mean_log - log_z[:, None]),
+                         np.maximum(-log_z, 0.0), tuple(notes))
 
 
 def entropy(posterior: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsld_plugin.errors import check_choice, check_integer
+from wsld_plugin.errors import check_integer
 
 from .calibration import SampleSums, check_samples
 
@@ -37,7 +37,6 @@ class BiasedLabels:
         companions: for each k the pair with the largest share, the first of equals; empty above 100 classes.
         intervals: 95 %, lower and upper ends (2, K), of ``unreliability``, ``ambiguity`` and ``margin``; empty
             without bootstrap.
-        num_samples: N.
     """
 
     unreliability: np.ndarray
@@ -47,7 +46,6 @@ class BiasedLabels:
     unreliability_by_class: np.ndarray
     companions: list[Companion]
     intervals: dict[str, np.ndarray]
-    num_samples: int
 
     @property
     def best_k(self) -> int | None:
@@ -62,8 +60,7 @@ class BiasedLabelStatistics(SampleSums):
 
         Ω_k(t) = the k classes with the largest logits
         Δ_k = Pr(y ∉ Ω_k)
-        γ_k = max_c Pr(c ∈ Ω_k | y ≠ c)      ('conditional')
-        γ_k = max_c Pr(c ∈ Ω_k and y ≠ c)    ('joint')
+        γ_k = max_c Pr(c ∈ Ω_k | y ≠ c)
 
     They do not depend on the temperature. **Ties are broken at random**: each of e equal logits with g larger ones is
     in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 is one minus the accuracy, and a uniform teacher has
@@ -73,18 +70,17 @@ class BiasedLabelStatistics(SampleSums):
         num_classes: C ≥ 2.
         max_k: K, the largest k, 1 … C; None: C. Memory and time grow with C·K·(1 + bootstrap).
         bootstrap: replicates of a Poisson bootstrap over samples: in each, the weight of a sample is a Poisson(1)
-            number drawn from (seed, key of the sample), so that no samples are kept and ranks add up.
-        seed: of the bootstrap, 0 or more.
+            number drawn from the key of the sample, so that no samples are kept and ranks add up.
 
     Raises:
         ConfigError: a setting is out of range.
 
     Source: Yuan et al., Learning From Biased Soft Labels, NeurIPS 2023, arXiv 2302.08155. Deliberate differences: the
-    paper takes a supremum over wrong labels without naming the distribution. ``'conditional'`` is ours: with it,
-    uninformed soft labels have Δ_k + γ_k = 1 for every k, the limit of the condition; the smaller ``'joint'`` accepts
-    them. The companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is also ours, not smaller than either, and not part of the
-    condition: γ_k averages over the other classes and does not show a wrong class that always accompanies one right
-    class, which a student cannot distinguish. Chance enlarges it for classes of few samples.
+    paper takes a supremum over wrong labels without naming the distribution. Conditioned on y ≠ c, uninformed soft
+    labels have Δ_k + γ_k = 1 for every k, the limit of the condition; the joint probability would accept them. The
+    companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is ours, not smaller than γ_k, and not part of the condition: γ_k
+    averages over the other classes and does not show a wrong class that always accompanies one right class, which a
+    student cannot distinguish. Chance enlarges it for classes of few samples.
 
     >>> statistics = BiasedLabelStatistics(num_classes=2)
     >>> statistics.update(torch.tensor([[2., 1.], [0., 3.], [1., 4.], [5., 0.]]), torch.tensor([0, 1, 1, 1]))
@@ -92,13 +88,12 @@ class BiasedLabelStatistics(SampleSums):
     array([0.25, 0.  ])
     """
 
-    def __init__(self, num_classes: int, max_k: int | None = None, bootstrap: int = 0, seed: int = 0) -> None:
+    def __init__(self, num_classes: int, max_k: int | None = None, bootstrap: int = 0) -> None:
         check_integer('num_classes', num_classes, 2)
         if max_k is not None:
             check_integer('max_k', max_k, 1, num_classes)
         check_integer('bootstrap', bootstrap, 0)
-        check_integer('seed', seed, 0)
-        self.num_classes, self.max_k, self.bootstrap, self.seed = num_classes, max_k or num_classes, bootstrap, seed
+        self.num_classes, self.max_k, self.bootstrap = num_classes, max_k or num_classes, bootstrap
         shape = num_classes, self.max_k, 1 + bootstrap  # the first replicate counts every sample once
         super().__init__(right=shape, wrong=shape, count=(num_classes, 1 + bootstrap), **(
             dict(pairs=(num_classes, num_classes, self.max_k)) if num_classes <= _PAIRED_CLASSES else {}))
@@ -117,7 +112,7 @@ class BiasedLabelStatistics(SampleSums):
             if len(keys) != len(logits):
                 raise ValueError(f'The bootstrap needs a key for each of the {len(logits)} samples, such as its '
                                  f'index in the data set, but {len(keys)} were given.')
-            weights[:, 1:] = torch.from_numpy(poisson_weights(keys, self.bootstrap, self.seed))
+            weights[:, 1:] = torch.from_numpy(poisson_weights(keys, self.bootstrap))
         weights = weights.to(logits.device)
         self._move(logits.device)
         self.sums['count'].index_add_(0, target, weights)
@@ -135,7 +130,7 @@ class BiasedLabelStatistics(SampleSums):
             if 'pairs' in self.sums:
                 self.sums['pairs'].view(-1).index_add_(0, target[rows] * classes * max_k + flat, steps[:, 0])
 
-    def result(self, ambiguity: str = 'conditional') -> BiasedLabels:
+    def result(self) -> BiasedLabels:
         """The measures of all samples so far.
 
         The interval of Δ_k has percentiles of the replicates as ends. γ_k is a maximum over classes, which chance
@@ -143,9 +138,8 @@ class BiasedLabelStatistics(SampleSums):
         estimate, which corrects for that, so the estimate may be outside.
 
         Raises:
-            ConfigError: ``ambiguity`` is unknown. ValueError: there are no samples, or all have one label.
+            ValueError: there are no samples, or all have one label.
         """
-        check_choice('ambiguity', ambiguity, ('conditional', 'joint'))
         sums = {name: value.cpu().numpy() for name, value in self.sums.items()}
         total = sums['count'].sum(0)
         if not total[0]:
@@ -156,7 +150,7 @@ class BiasedLabelStatistics(SampleSums):
                              'classes: the ambiguity is defined for samples of two classes or more.')
         # from the steps of membership to the number of members of Ω_k
         right, wrong = (sums[name].cumsum(1).cumsum(1) for name in ('right', 'wrong'))
-        others = (total - sums['count'])[:, None] if ambiguity == 'conditional' else total[None, None]
+        others = (total - sums['count'])[:, None]
         with np.errstate(divide='ignore', invalid='ignore'):  # a class without samples; a small replicate
             reliability = np.clip(right.sum(0) / total, 0, 1)
             by_class = 1 - np.clip(right[..., 0] / sums['count'][:, :1], 0, 1)
@@ -166,7 +160,7 @@ class BiasedLabelStatistics(SampleSums):
         return BiasedLabels(**{name: value[:, 0] for name, value in values.items()},
                             intervals=_intervals(values) if self.bootstrap else {},
                             ambiguous_class=shares[..., 0].argmax(0), unreliability_by_class=by_class,
-                            num_samples=round(total[0]), companions=_companions(sums))
+                            companions=_companions(sums))
 
 
 def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.ndarray:
@@ -191,13 +185,9 @@ def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.
     return np.log(2) - np.log1p(ratio)
 
 
-def poisson_weights(keys: Iterable[int], replicates: int, seed: int = 0) -> np.ndarray:
-    """The weight of each sample in each bootstrap replicate: (N, replicates) Poisson(1) numbers, float64.
-
-    They depend only on the seed and the sample's key, not on its batch.
-    """
-    mask = 2**64 - 1
-    rows = [np.random.Generator(np.random.Philox(key=np.array([seed & mask, key & mask], dtype=np.uint64))).poisson(
+def poisson_weights(keys: Iterable[int], replicates: int) -> np.ndarray:
+    """The weights (N, replicates) of samples in bootstrap replicates: Poisson(1) numbers from their keys, float64."""
+    rows = [np.random.Generator(np.random.Philox(key=np.array([0, key % 2**64], dtype=np.uint64))).poisson(
         1.0, replicates) for key in keys]
     return np.array(rows, dtype=np.float64).reshape(-1, replicates)
 

@@ -17,6 +17,7 @@ from wsld_plugin.losses.checks import check_range, check_target
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+BINS = 15  # of the reliability diagram, and of the entropies
 TEMPERATURES = (0.05, 100.0)  # the range that best_temperature searches
 
 
@@ -116,14 +117,10 @@ class Calibration:
 class CalibrationStatistics(SampleSums):
     """Scores and confusion of soft labels p = softmax(t), in one pass over the samples.
 
-    A sample of confidence max_k p[k] is in bin b of B equal bins where (b - 1)/B < confidence ≤ b/B.
+    A sample of confidence max_k p[k] is in bin b of B = `BINS` equal bins if (b - 1)/B < confidence ≤ b/B.
 
     Args:
-        num_classes: C ≥ 2.
-        bins: B, of the reliability diagram and of the entropies.
-
-    Raises:
-        ConfigError: a setting is out of range.
+        num_classes: C; ConfigError below 2.
 
     Sources: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599 (calibration error, 15
     bins, temperature); Brier, 1950 (score, here over all classes, not halved). Difference: a tied top class counts
@@ -135,15 +132,13 @@ class CalibrationStatistics(SampleSums):
     0.5
     """
 
-    def __init__(self, num_classes: int, bins: int = 15) -> None:
+    def __init__(self, num_classes: int) -> None:
         check_integer('num_classes', num_classes, 2)
-        check_integer('bins', bins, 1)
         square = num_classes, num_classes
-        super().__init__(scores=(num_classes, 6), bins=(bins, 3), entropies=(bins, ), top=square, soft=square)
+        super().__init__(scores=(num_classes, 6), bins=(BINS, 3), entropies=(BINS, ), top=square, soft=square)
 
     def update(self, logits: Tensor, target: Tensor) -> None:
         """Add a batch: logits (N, C), class indices (N,). Raises as :func:`check_samples`."""
-        bins = len(self.sums['bins'])
         logits, target = check_samples(logits, target, len(self.sums['scores']))
         self._move(logits.device)
         log_probs = logits.double().log_softmax(1)
@@ -157,8 +152,8 @@ class CalibrationStatistics(SampleSums):
         self.sums['soft'].index_add_(0, target, probs)
         self.sums['scores'].index_add_(0, target, torch.stack([
             one, correct, -log_prob, entropy, label_prob, probs.square().sum(1) - 2 * label_prob + 1], dim=1))
-        self.sums['bins'].index_add_(0, _bin(confidence, bins), torch.stack([one, confidence, correct], dim=1))
-        self.sums['entropies'].index_add_(0, _bin(entropy / math.log(logits.shape[1]), bins), one)
+        self.sums['bins'].index_add_(0, _bin(confidence), torch.stack([one, confidence, correct], dim=1))
+        self.sums['entropies'].index_add_(0, _bin(entropy / math.log(logits.shape[1])), one)
 
     def result(self) -> Calibration:
         """The scores of all samples so far; ValueError if there are none."""
@@ -215,6 +210,6 @@ def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
     return math.exp(best), nll(best)
 
 
-def _bin(values: Tensor, bins: int) -> Tensor:
+def _bin(values: Tensor) -> Tensor:
     """The index of the bin of each value in 0 … 1; a boundary belongs to the bin below it."""
-    return ((values * bins).ceil().long() - 1).clamp(0, bins - 1)
+    return ((values * BINS).ceil().long() - 1).clamp(0, BINS - 1)

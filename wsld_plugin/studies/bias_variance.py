@@ -72,7 +72,7 @@ class Finding:
         return f'{self.row}: {self.method}'
 
 
-def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> list[Finding]:
+def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> None:
     """Train the missing runs of a plan with parts, measure bias and variance, and write and print the report.
 
     The report is ``<work_dir>/<plan>_bias_variance.md``, ``.json`` and ``.png``. It covers the cells whose runs are
@@ -97,7 +97,6 @@ def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> list[Fin
         hint = '' if train else (' Runs with other options are in other folders: give the options that they had, or '
                                  'train without --report-only.')
         raise RunError('\n'.join([f'No cell can be reported from {work_dir}; nothing is written.{hint}', *left_out]))
-    return findings
 
 
 def measure_cells(plan: Plan, runs: Mapping[Cell, Sequence[Run]]) -> tuple[list[Finding], list[str]]:

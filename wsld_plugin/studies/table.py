@@ -70,7 +70,7 @@ class Line:
                    cell.published, cell.source, cell.epoch)
 
 
-def reproduce(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> list[Line]:
+def reproduce(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> None:
     """Train the missing runs of a plan, and write and print the table of the finished ones.
 
     Runs are in ``<work_dir>/<config>/seed<n>/``, shared by all plans. A finished run is not repeated, an interrupted
@@ -91,7 +91,6 @@ def reproduce(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> list
         print(f'{plan.title}\n\nNo run is finished in {work_dir}; nothing is written.')
     if failure:
         raise failure
-    return lines
 
 
 def _write(plan: Plan, work_dir: Path, results: Results, lines: Sequence[Line]) -> None:

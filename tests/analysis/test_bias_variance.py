@@ -85,7 +85,7 @@ def test_certain_models_stay_finite():
 
 @pytest.mark.parametrize(('teachers', 'within', 'between'), [
     ([0, 0, 0, 1], .1, .3), (['a', 'b', 'c', 'a', 'b', 'c'], .2, .2), ([0, 1, 0, 1, 0], .3, 0.)])
-def test_the_variance_holds_the_share_of_the_teachers_that_the_note_states(teachers, within, between):
+def test_the_variance_contains_the_share_of_the_teachers_that_the_note_states(teachers, within, between):
     samples, rng = 4000, np.random.default_rng(5)
     models, place = len(teachers), np.unique(teachers, return_inverse=True)[1]
     noise = between * rng.standard_normal((models, samples, 5))[place]
@@ -94,7 +94,7 @@ def test_the_variance_holds_the_share_of_the_teachers_that_the_note_states(teach
     total = GaussianModels(LOGITS[0, :5], (within ** 2 + between ** 2) ** .5).variance().mean()
     of_teachers = GaussianModels(LOGITS[0, :5], between).variance().mean()
     share = sum(1 for m in range(models) for n in range(models) if place[m] != place[n]) / models / (models - 1)
-    assert f'holds {share:.0%} of what differs between teachers' in found.notes[-1]
+    assert f'contains {share:.0%} of the variance between teachers' in found.notes[-1]
     error = found.variance_corrected.std() / samples ** .5
     expected = total - (1 - share) * of_teachers
     assert abs(found.variance_corrected.mean() - expected) < 3.5 * error + .005 * total  # right to second order
@@ -102,8 +102,8 @@ def test_the_variance_holds_the_share_of_the_teachers_that_the_note_states(teach
 
 def test_shared_teachers_and_a_single_class_are_noted_and_change_no_number():
     plain = decompose(LOG_P, LABELS)
-    for teachers, note in (([0, 1, 0, 1, 0, 1], '6 models have 2 teachers: the variance holds 60% of what differs'),
-                           ([0] * 6, 'All 6 models have one teacher: bias, variance and the intervals'),
+    for teachers, note in (([0, 1, 0, 1, 0, 1], '6 models have 2 teachers: the variance contains 60% of the'),
+                           ([0] * 6, 'All 6 models have one teacher: bias, variance and all intervals'),
                            (list('abcdef'), None)):
         found = decompose(LOG_P, LABELS, teachers)
         np.testing.assert_array_equal(found.variance, plain.variance)

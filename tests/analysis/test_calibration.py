@@ -80,15 +80,12 @@ def test_a_teacher_that_is_always_right_has_the_smallest_temperature_and_one_alw
     assert best_temperature(logits, (torch.arange(4) + 1) % 4)[0] == pytest.approx(TEMPERATURES[1])
 
 
-def test_extreme_logits_keep_their_scores():
+def test_extreme_and_uniform_logits_have_known_scores():
     found = measured(torch.tensor([[1e4, 0.0], [0.0, 1e4]]), torch.tensor([0, 0]))
     assert found.nll == pytest.approx(5000)
     assert found.brier == pytest.approx(1)
     assert found.entropy == 0
     assert measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1])).nll == math.inf
-
-
-def test_uniform_soft_labels_have_known_scores():
     found = measured(torch.zeros(8, 4), torch.arange(8) % 4)
     assert (found.accuracy, found.ece) == (0.25, 0)
     assert (found.nll, found.entropy) == pytest.approx((math.log(4), math.log(4)))

@@ -88,17 +88,7 @@ def test_shared_teachers_are_counted_and_noted(tmp_path):
         assert finding.notes == () if note is None else note in finding.notes[0]
 
 
-def test_a_cell_with_missing_runs_is_left_out_with_a_message(tmp_path):
-    hard, _ = fake_runs(tmp_path / 'a')
-    kd, _ = fake_runs(tmp_path / 'b')
-    (kd[3].work_dir / 'result.json').unlink()
-    findings, left_out = measure_cells(plan(), {HARD: hard, KD: kd})
-    assert [str(finding) for finding in findings] == ['students: hard labels']
-    assert left_out == ['KD: τ = 4: left out, 5 of 6 runs are finished.']
-    assert measure_cells(plan(), {HARD: kd, KD: hard})[0][0].difference is None
-
-
-def test_a_cell_that_diverged_is_left_out_and_the_others_are_unchanged(tmp_path):
+def test_a_cell_that_diverged_or_misses_a_run_is_left_out_and_the_others_are_unchanged(tmp_path):
     hard, _ = fake_runs(tmp_path / 'a')
     kd, _ = fake_runs(tmp_path / 'b', seed=1)
     other, _ = fake_runs(tmp_path / 'c', seed=2)
@@ -114,18 +104,22 @@ def test_a_cell_that_diverged_is_left_out_and_the_others_are_unchanged(tmp_path)
     assert f'{kd[3].work_dir}, 1 of 30 samples in epoch 1; {kd[5].work_dir}, 30 of 30 samples in epoch 2' in message
     assert 'move the folder away' in message
 
-
-def test_a_cut_file_stops_the_report_with_its_path(tmp_path):
-    runs, _ = fake_runs(tmp_path)
-    path = runs[2].work_dir / FOLDER / 'epoch_2.npy'
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(RunError, match=r"seed2/log_probabilities/epoch_2\.npy .* Move the run's folder away"):
-        measure_cells(plan(), {HARD: runs})
+    (kd[3].work_dir / 'result.json').unlink()
+    findings, left_out = measure_cells(plan(), {HARD: hard, KD: kd})
+    assert [str(finding) for finding in findings] == ['students: hard labels']
+    assert left_out == ['KD: τ = 4: left out, 5 of 6 runs are finished.']
+    assert measure_cells(plan(), {HARD: kd, KD: hard})[0][0].difference is None
 
 
-def test_runs_with_other_samples_posteriors_or_epochs_are_rejected(tmp_path):
+def test_runs_with_other_samples_posteriors_or_epochs_or_a_truncated_file_are_rejected(tmp_path):
     hard, _ = fake_runs(tmp_path / 'a')
     kd, _ = fake_runs(tmp_path / 'b')
+    path = kd[4].work_dir / FOLDER / 'epoch_2.npy'
+    content = path.read_bytes()
+    path.write_bytes(content[:-8])
+    with pytest.raises(RunError, match=r"seed4/log_probabilities/epoch_2\.npy .* Move the run's folder away"):
+        measure_cells(plan(), {KD: kd})
+    path.write_bytes(content)
     (kd[1].work_dir / FOLDER / 'epoch_1.npy').unlink()
     with pytest.raises(RunError, match=r'seed1 has predictions of the epochs \[2\]'):
         measure_cells(plan(), {HARD: hard, KD: kd})

@@ -160,7 +160,7 @@ def test_an_interruption_ends_the_runs_in_progress(fake_train, tmp_path, monkeyp
     assert not (tmp_path / 'next').exists()
 
 
-def test_the_first_run_of_every_cell_comes_before_the_second_ones(fake_train, tmp_path, capsys):
+def test_first_runs_are_trained_before_second_ones_and_failures_are_returned(fake_train, tmp_path, capsys):
     cells = [[run(tmp_path / f'{name}{seed}', f'{name}.py', seed) for seed in (0, 1)] for name in 'ab']
     train_run(cells[1][0])
     assert train_missing('title', cells, tmp_path, 1) is None
@@ -169,3 +169,5 @@ def test_the_first_run_of_every_cell_comes_before_the_second_ones(fake_train, tm
     assert printed.index('a, seed 0: 60.00 %') < printed.index('a, seed 1') < printed.index('b, seed 1: 60.00 %')
     assert train_missing('title', cells, tmp_path, 1) is None
     assert capsys.readouterr().out == ''
+    failure = train_missing('title', [[run(tmp_path / 'bad', 'fails.py')]], tmp_path, 1)
+    assert str(failure).startswith('1 runs failed:\nfails, seed 7 failed')

@@ -115,24 +115,19 @@ def test_measured_sets_are_listed_with_the_accuracies_of_the_finished_runs(fake_
     assert image.imread(tmp_path / 'plane.png').ndim == 3
 
 
-def test_noisy_labels_are_sets_of_one_class(fake_train, tmp_path):
-    plan = load_plan(PLANS / 'weak_supervision.py', seeds=[0], rows=['symmetric noise, 40 %'],
-                     methods=['student alone'])
-    (run, ), = plan.runs(tmp_path, check_files=False).values()
-    train_run(run)
+def test_noisy_labels_are_sets_of_one_class_and_a_plane_without_runs_or_sets_is_rejected(fake_train, tmp_path):
+    plan = load_plan(PLANS / 'weak_supervision.py', seeds=[0], methods=['student alone', 'round 1'],
+                     rows=['symmetric noise, 40 %', '100 of 1,200 labels'])
+    with pytest.raises(RunError, match='no run of weak_supervision is finished'):
+        draw_plane(plan, tmp_path, tmp_path / 'plane.png')
+    noisy, few = (of_cell[0] for of_cell in plan.runs(tmp_path, check_files=False).values())
+    train_run(noisy)
     (_, _, unreliability, *_), = rows_of(draw_plane(plan, tmp_path, tmp_path / 'plane.png'))
     noise = NoisyLabels(Digits(split='train'), kind='symmetric', rate=0.4)
     assert float(unreliability) == pytest.approx(noise.noise_rate, abs=.0006)
-
-
-def test_a_plane_without_runs_or_without_sets_is_rejected(fake_train, tmp_path):
-    plan = load_plan(PLANS / 'weak_supervision.py', seeds=[0], rows=['100 of 1,200 labels'],
-                     methods=['student alone, on the 100', 'round 1'])
-    with pytest.raises(RunError, match='no run of weak_supervision is finished'):
-        draw_plane(plan, tmp_path, tmp_path / 'plane.png')
-    train_run(plan.runs(tmp_path, check_files=False)[plan.cells[1]][0])
+    train_run(few)
     with pytest.raises(ConfigError, match='round 1: its training set, FewLabels, has neither'):
         draw_plane(plan, tmp_path, tmp_path / 'plane.png')
     with pytest.raises(ConfigError, match='expected a PNG file'):
         draw_plane(plan, tmp_path, tmp_path / 'plane.pdf')
-    assert not list(tmp_path.glob('plane*'))
+    assert not list(tmp_path.glob('*.pdf'))

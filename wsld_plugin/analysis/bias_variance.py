@@ -189,13 +189,13 @@ def _notes_on_teachers(teachers: Sequence[Any] | None, models: int) -> list[str]
         raise ConfigError(f'teachers has {len(teachers)} entries, expected one for each of the {models} models.')
     sizes = np.unique([list(teachers).index(teacher) for teacher in teachers], return_counts=True)[1]
     if len(sizes) == 1:
-        return [f'All {models} models have one teacher: bias, variance and the intervals, over the models too, are '
-                'given that teacher. The effect of another teacher counts as bias.']
+        return [f'All {models} models have one teacher: bias, variance and all intervals are conditional on that '
+                'teacher. The effect of another teacher counts as bias.']
     if len(sizes) == models:
         return []
     share = (1 - ((sizes / models) ** 2).sum()) * models / (models - 1)
-    return [f'{models} models have {len(sizes)} teachers: the variance holds {share:.0%} of what differs between '
-            'teachers, the bias the rest, and the intervals do not hold the effect of other teachers.']
+    return [f'{models} models have {len(sizes)} teachers: the variance contains {share:.0%} of the variance between '
+            'teachers, the bias contains the rest, and the intervals do not contain the effect of other teachers.']
 
 
 def _divergence(target: np.ndarray, log_p: np.ndarray) -> np.ndarray:

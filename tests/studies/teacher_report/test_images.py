@@ -127,7 +127,7 @@ def test_a_teacher_or_a_part_of_it_that_makes_its_soft_labels_from_the_labels_is
         teacher=dict(type='wsld_plugin.EnsembleTeacher', members=members)))
     subject = find_subject(dumped(cfg, tmp_path / 'ensemble.py'))
     assert not subject.made_from_labels
-    assert subject.notes[0].startswith('A part of this teacher makes its soft labels from the labels')
+    assert subject.notes[0].startswith('A part of this teacher computes its soft labels from the labels')
 
 
 @DATASETS.register_module(force=True)

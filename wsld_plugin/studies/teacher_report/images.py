@@ -142,13 +142,13 @@ def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'te
     made_from_labels = bool(getattr(network, 'made_from_labels', False))
     notes = []
     if not made_from_labels and any(getattr(part, 'made_from_labels', False) for part in network.modules()):
-        notes.append('A part of this teacher makes its soft labels from the labels: all numbers look better than '
-                     'what it knows about images.')
+        notes.append('A part of this teacher computes its soft labels from the labels: all numbers are better than '
+                     'its knowledge about images.')
     if teacher_bn != 'eval':
         notes.append(f"The config's teacher_bn={teacher_bn!r} is ignored: here BatchNorm is in eval mode.")
     if split == 'train':
         notes.append('These are training images, with the augmentation of a first epoch: if the teacher was trained '
-                     'on them too, it looks better than it is on others.')
+                     'on them too, its numbers are better than on other images.')
     if len(keys) < len(dataset):
         notes.append(f'{len(keys):,} of {len(dataset):,} images were measured; {len(dataset) - len(keys):,} were '
                      'left out (--max-samples).')

@@ -107,9 +107,8 @@ def _numbers(findings: Findings) -> str:
 
 def _bias(findings: Findings) -> str:
     found, names = findings.biased, findings.classes
-    rows = [[k + 1, *(f'{getattr(found, name)[k]:.3f}' + (' ({:.3f} … {:.3f})'.format(*found.intervals[name][:, k])
-                                                          if found.intervals else '')
-                      for name in ('unreliability', 'ambiguity', 'margin')), names[found.ambiguous_class[k]]]
+    rows = [[k + 1, *('{:.3f} ({:.3f} … {:.3f})'.format(getattr(found, name)[k], *ends[:, k])
+                      for name, ends in found.intervals.items()), names[found.ambiguous_class[k]]]
             for k in range(len(found.margin))]
     caption = (f'{key("a")} Δ<sub>k</sub>: the right class is not among the k largest. {key("b")} γ<sub>k</sub>: how '
                f'often the most frequent wrong class is. {key("c")} Their sum; {key("good")} where it is below 1, '

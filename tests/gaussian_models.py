@@ -1,4 +1,4 @@
-"""Models whose bias and variance are known exactly: what estimates are tested against."""
+"""Models whose bias and variance are known exactly, as an oracle for their estimates."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,14 +9,10 @@ from scipy.special import log_softmax, logsumexp, xlogy
 
 @dataclass(frozen=True)
 class GaussianModels:
-    """A population of models whose logits for each sample are ``mean_logits`` + std·N(0, 1), all independent.
+    """Models whose logits (N, C) are independent: ``mean_logits`` + std·N(0, 1), std of 0 … 4 nats.
 
     The mean model is p̄ = softmax(mean_logits) exactly, since mean log p̂ differs from the mean logits by a constant
     of the sample; the variance is E[logsumexp(z + std·ε)] − logsumexp(z).
-
-    Args:
-        mean_logits: (N, C).
-        std: of the noise of each logit, in nats, > 0 and up to about 4.
     """
 
     mean_logits: np.ndarray
@@ -32,12 +28,8 @@ class GaussianModels:
         log_mean = log_softmax(self.mean_logits, axis=-1)
         return (xlogy(posterior, posterior) - posterior * log_mean).sum(axis=-1)
 
-    def variance(self) -> np.ndarray:
-        """E KL(p̄‖p̂), (N,) in nats."""
-        return _excess(self.mean_logits, self.std)
-
-    def variance_found(self, models: int) -> np.ndarray:
-        """What M models show of it in expectation: E[−log Z] = V(std) − V(std/√M), since their mean varies too."""
+    def variance(self, models: float = np.inf) -> np.ndarray:
+        """E KL(p̄‖p̂), (N,) in nats; of M models V(std) − V(std/√M), since their mean varies too."""
         return _excess(self.mean_logits, self.std) - _excess(self.mean_logits, self.std / models ** .5)
 
 
@@ -47,6 +39,8 @@ def _excess(logits: np.ndarray, std: float) -> np.ndarray:
     By E[log S] = ∫ (e^−t − E[e^−tS]) dt/t over t > 0, where E[e^−tS] is a product over the classes, one Gaussian
     integral each; both integrals as trapezoidal sums, which converge faster than any power of the step.
     """
+    if not std:
+        return np.zeros(len(logits))
     shifted = logits - logsumexp(logits, axis=-1, keepdims=True)
     noise, step = np.linspace(-9, 9, 361, retstep=True)
     weight = np.exp(-noise ** 2 / 2) * step / np.sqrt(2 * np.pi)

@@ -6,7 +6,7 @@ from _arguments import plan_arguments, resumable
 def parse_args(argv=None):
     """Read the command line."""
     parser = plan_arguments(__doc__, 'bias_variance')
-    parser.add_argument('--models', type=int, help="how many, one for each part, in place of the plan's")
+    parser.add_argument('--models', type=int, help="number of models, one for each part; replaces the plan's")
     return parser.parse_args(argv)
 
 

@@ -6,7 +6,7 @@ from _arguments import plan_arguments, resumable
 def parse_args(argv=None):
     """Read the command line."""
     parser = plan_arguments(__doc__, 'reproduce')
-    parser.add_argument('--seeds', type=int, nargs='+', metavar='SEED', help="in place of the plan's")
+    parser.add_argument('--seeds', type=int, nargs='+', metavar='SEED', help="replace the plan's")
     return parser.parse_args(argv)
 
 
@@ -16,13 +16,10 @@ def main(argv=None):
     with resumable():
         from wsld_plugin.engine.launch import options_from
         from wsld_plugin.studies.plan import load_plan
-        from wsld_plugin.studies.table import reproduce, write_report
+        from wsld_plugin.studies.table import reproduce
         plan = load_plan(args.plan, seeds=args.seeds, rows=args.rows, methods=args.methods,
                          options=options_from(args.cfg_options))
-        if args.report_only:
-            write_report(plan, args.work_dir, plan.runs(args.work_dir, check_files=False))
-        else:
-            reproduce(plan, args.work_dir, args.jobs)
+        reproduce(plan, args.work_dir, args.jobs, train=not args.report_only)
 
 
 if __name__ == '__main__':

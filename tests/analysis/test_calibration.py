@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from scipy.stats import entropy
 from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, log_loss
 
-from wsld_plugin.analysis.biased import BiasedLabelStatistics
-from wsld_plugin.analysis.calibration import (
-    TEMPERATURES,
-    CalibrationStatistics,
-    ConfusionStatistics,
-    best_temperature,
-    entropy_of,
-)
+from wsld_plugin.analysis.calibration import TEMPERATURES, CalibrationStatistics, best_temperature
 from wsld_plugin.errors import ConfigError
 
 
@@ -25,13 +17,13 @@ def random_samples(n=200, c=5, scale=2.0, seed=0):
     return logits, drawn
 
 
-def measured(logits, target, **settings):
-    statistics = CalibrationStatistics(logits.shape[1], **settings)
+def measured(logits, target):
+    statistics = CalibrationStatistics(logits.shape[1])
     statistics.update(logits, target)
     return statistics.result()
 
 
-def ece_oracle(logits, target, bins):
+def ece_oracle(logits, target, bins=15):
     """Bin after bin, sample after sample, in plain Python."""
     error = 0.0
     probs = softmax(logits.double().numpy(), axis=1)
@@ -52,15 +44,11 @@ def test_scores_equal_scikit_learns():
     assert found.entropy == pytest.approx(float(-(probs * np.log(probs)).sum(1).mean()), rel=1e-9)
 
 
-@pytest.mark.parametrize('bins', [1, 15])
-def test_calibration_error_equals_a_loop_over_bins(bins):
+def test_calibration_error_equals_a_loop_over_bins():
     logits, target = random_samples()
-    assert measured(logits, target, bins=bins).ece == pytest.approx(ece_oracle(logits, target, bins), abs=1e-12)
-
-
-def test_a_confidence_on_a_boundary_belongs_to_the_bin_below():
-    found = measured(torch.zeros(3, 2), torch.tensor([0, 1, 1]), bins=2)
-    assert found.bins[:, 0].tolist() == [3, 0]
+    assert measured(logits, target).ece == pytest.approx(ece_oracle(logits, target), abs=1e-12)
+    on_a_boundary = measured(torch.zeros(3, 5), torch.tensor([0, 1, 1]))  # 3/15
+    assert on_a_boundary.bins[:4, 0].tolist() == [0, 0, 3, 0]
 
 
 def test_labels_drawn_from_the_soft_labels_are_calibrated_and_tempered_ones_are_not():
@@ -92,27 +80,17 @@ def test_a_teacher_that_is_always_right_has_the_smallest_temperature_and_one_alw
     assert best_temperature(logits, (torch.arange(4) + 1) % 4)[0] == pytest.approx(TEMPERATURES[1])
 
 
-def test_extreme_logits_keep_their_scores():
+def test_extreme_and_uniform_logits_have_known_scores():
     found = measured(torch.tensor([[1e4, 0.0], [0.0, 1e4]]), torch.tensor([0, 0]))
     assert found.nll == pytest.approx(5000)
     assert found.brier == pytest.approx(1)
     assert found.entropy == 0
     assert measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1])).nll == math.inf
-
-
-def test_uniform_soft_labels_have_known_scores():
     found = measured(torch.zeros(8, 4), torch.arange(8) % 4)
     assert (found.accuracy, found.ece) == (0.25, 0)
     assert (found.nll, found.entropy) == pytest.approx((math.log(4), math.log(4)))
     assert found.brier == pytest.approx(0.75)
     assert found.entropy_counts[-1] == 8
-
-
-def test_accuracy_is_one_minus_the_unreliability_at_one_with_ties_too():
-    logits, target = random_samples()
-    biased = BiasedLabelStatistics(5)
-    biased.update(logits.round(), target)
-    assert measured(logits.round(), target).accuracy == pytest.approx(1 - biased.result().unreliability[0])
 
 
 def test_by_class_equals_the_scores_of_that_class_alone():
@@ -125,20 +103,19 @@ def test_by_class_equals_the_scores_of_that_class_alone():
     assert np.isnan(measured(logits[target != 1], target[target != 1]).by_class[1, 1:]).all()
 
 
-def test_merged_parts_equal_the_whole():
+def test_batches_add_up_to_the_whole():
     logits, target = random_samples()
-    parts = [CalibrationStatistics(5) for _ in range(2)]
-    parts[0].update(logits[:70], target[:70])
-    parts[1].update(logits[70:], target[70:])
-    merged, whole = parts[0].merge(parts[1]).result(), measured(logits, target)
-    assert (merged.nll, merged.ece, merged.brier) == pytest.approx((whole.nll, whole.ece, whole.brier))
-    with pytest.raises(ValueError, match='same settings'):
-        parts[0].merge(CalibrationStatistics(5, bins=3))
+    statistics = CalibrationStatistics(5)
+    for part in (slice(70), slice(70, None)):
+        statistics.update(logits[part], target[part])
+    found, whole = statistics.result(), measured(logits, target)
+    assert (found.nll, found.ece, found.brier) == pytest.approx((whole.nll, whole.ece, whole.brier))
+    np.testing.assert_allclose(found.soft, whole.soft)
 
 
 def test_samples_that_cannot_be_measured_are_rejected():
-    with pytest.raises(ConfigError, match='bins=0'):
-        CalibrationStatistics(5, bins=0)
+    with pytest.raises(ConfigError, match='num_classes=1'):
+        CalibrationStatistics(1)
     with pytest.raises(ValueError, match='no samples'):
         CalibrationStatistics(5).result()
     logits, target = random_samples()
@@ -160,28 +137,22 @@ def test_samples_that_cannot_be_measured_are_rejected():
 # Confusion
 
 
-def confused(logits, target):
-    statistics = ConfusionStatistics(logits.shape[1])
-    statistics.update(logits, target)
-    return statistics
-
-
 def test_top_classes_equal_scikit_learns_confusion_matrix():
     logits, target = random_samples(n=80)
-    np.testing.assert_array_equal(confused(logits, target).top(), confusion_matrix(target, logits.argmax(1)))
+    np.testing.assert_array_equal(measured(logits, target).top, confusion_matrix(target, logits.argmax(1)))
+    assert measured(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([2])).top[2].tolist() == [0.5, 0.5, 0]
 
 
 def test_mean_soft_labels_equal_a_loop_over_classes():
     logits, target = random_samples(n=80)
-    soft = confused(logits, target).soft()
+    soft = measured(logits, target).soft
     for label in range(5):
         np.testing.assert_allclose(soft[label], logits[target == label].double().softmax(1).mean(0), atol=1e-12)
-    np.testing.assert_allclose(soft.sum(1), 1)
 
 
-def test_the_most_confused_pair_comes_first_and_equals_go_by_probability():
+def test_the_most_confused_pair_comes_first_and_equals_are_ordered_by_probability():
     logits = torch.tensor([[0., 2, 1], [0, 2, 1], [3, 2, 0], [0, 5, 1], [1, 0, 2]])
-    pairs = confused(logits, torch.tensor([0, 0, 0, 1, 2])).most_confused(3)
+    pairs = measured(logits, torch.tensor([0, 0, 0, 1, 2])).most_confused(3)
     assert pairs[0][:3] == (0, 1, 2.0)
     assert pairs[0].share == pytest.approx(2 / 3)
     assert pairs[0].probability == pytest.approx(float(logits[:3].softmax(1)[:, 1].mean()))
@@ -189,32 +160,12 @@ def test_the_most_confused_pair_comes_first_and_equals_go_by_probability():
     assert pairs[1].probability > pairs[2].probability
 
 
-def test_no_class_is_confused_with_itself_or_without_any_probability():
+def test_no_class_is_confused_with_itself_without_any_probability_or_without_samples():
     certain = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])
-    assert confused(certain, torch.tensor([0, 1])).most_confused(10) == []
+    assert measured(certain, torch.tensor([0, 1])).most_confused(10) == []
     logits, target = random_samples(n=80)
-    pairs = confused(logits, target).most_confused(100)
-    assert len(pairs) == 20
-    assert all(pair.label != pair.taken_for for pair in pairs)
-
-
-def test_a_class_without_samples_has_no_mean_and_is_no_mistake():
-    logits, target = random_samples(n=80)
-    found = confused(logits[target != 3], target[target != 3])
-    assert np.isnan(found.soft()[3]).all()
-    assert all(pair.label != 3 for pair in found.most_confused(100))
-
-
-def test_ties_on_top_count_in_equal_shares():
-    assert confused(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([2])).top()[2].tolist() == [0.5, 0.5, 0]
-
-
-def test_merged_confusions_equal_the_whole():
-    logits, target = random_samples(n=80)
-    merged = confused(logits[:30], target[:30]).merge(confused(logits[30:], target[30:]))
-    np.testing.assert_allclose(merged.soft(), confused(logits, target).soft())
-
-
-def test_the_entropy_of_each_sample_is_scipys():
-    logits, _ = random_samples(n=80)
-    np.testing.assert_allclose(entropy_of(logits), entropy(logits.double().softmax(1).numpy(), axis=1))
+    found = measured(logits[target != 3], target[target != 3])
+    assert np.isnan(found.soft[3]).all()
+    pairs = found.most_confused(100)
+    assert len(pairs) == 16
+    assert all(pair.label not in (3, pair.taken_for) for pair in pairs)

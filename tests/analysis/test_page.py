@@ -38,15 +38,12 @@ def test_a_page_requests_nothing():
     assert seen.all('html') == [dict(lang='en')]
 
 
-def test_an_image_is_recovered_from_its_address():
+def test_an_image_is_recovered_from_its_address_and_a_large_one_is_scaled_down():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
     for given in (pixels, pixels[..., ::-1], pixels[..., 0]):
         head, _, body = data_uri(given).partition(',')
         assert head == 'data:image/png;base64'
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(body)))), given)
-
-
-def test_a_large_image_is_scaled_down():
     body = data_uri(np.zeros((600, 300, 3), np.uint8)).partition(',')[2]
     assert Image.open(io.BytesIO(base64.b64decode(body))).size == (96, 192)
 

@@ -1,5 +1,4 @@
 import json
-import math
 import re
 
 import numpy as np
@@ -10,21 +9,18 @@ from soft_label_pages import Page, findings
 from wsld_plugin.analysis import plots
 from wsld_plugin.analysis.bias_variance import QUANTITIES
 from wsld_plugin.analysis.plots import (
-    PlanePoint,
     Series,
     entropies,
     misleading,
     plot_bias_variance,
     plot_plane,
     plot_runs,
-    read_epochs,
     reliability,
     svg,
 )
 from wsld_plugin.errors import ConfigError
 
 RECORD = dict(epoch=1, tau=4.0, regularization_label=.5, regularization_row=.1, weight_histogram=[0, 20])
-POINTS = [PlanePoint(0.0, 0.1, [98.0, 99.0]), PlanePoint(0.5, 0.7, [20.0])]
 
 
 @pytest.fixture
@@ -47,30 +43,17 @@ def run(folder, tau=4.0, epochs=3, histogram=(0, ) * 49 + (20, )):
              weight_histogram=list(histogram)) for epoch in range(epochs)]))
 
 
-def test_records_are_read_as_written(tmp_path):
-    records = [RECORD, dict(RECORD, epoch=2, more='of it')]
-    assert read_epochs(written(tmp_path, json.dumps(records))) == records
-
-
-@pytest.mark.parametrize('text', [
-    '', '[]', '3', json.dumps(RECORD), '[null]', json.dumps([RECORD, {}]),
-    *(json.dumps([{**RECORD, **changed}]) for changed in (
-        dict(epoch=None), dict(tau='4'), dict(tau=float('nan')), dict(weight_histogram=[0, 0]),
-        dict(weight_histogram=['a'])))])
-def test_a_damaged_file_is_rejected_by_name(tmp_path, text):
-    with pytest.raises(ConfigError, match=r'soft_label_monitor/epochs\.json is damaged or empty: expected the list'):
-        read_epochs(written(tmp_path, text))
-
-
-def test_a_missing_or_binary_file_is_rejected_by_name(tmp_path):
+def test_a_missing_or_damaged_file_is_rejected_by_name(tmp_path):
     with pytest.raises(ConfigError, match='SoftLabelMonitorHook'):
-        read_epochs(tmp_path)
-    (written(tmp_path, '') / 'soft_label_monitor/epochs.json').write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(ConfigError, match=r'epochs\.json is damaged'):
-        read_epochs(tmp_path)
+        plot_runs(tmp_path / 'a.png', [tmp_path])
+    path = written(tmp_path, '') / 'soft_label_monitor/epochs.json'
+    for text in ('', '[]', '3', '[null]', json.dumps(RECORD), json.dumps([RECORD, {}]), '\xff'):
+        path.write_bytes(text.encode('latin-1'))
+        with pytest.raises(ConfigError, match=r'monitor/epochs\.json is damaged or empty: expected the list'):
+            plot_runs(tmp_path / 'a.png', [tmp_path])
 
 
-def test_curves_are_those_of_the_runs_and_a_share_stands_at_the_right_edge_of_its_bin(tmp_path, drawn):
+def test_curves_are_those_of_the_runs_and_a_share_is_drawn_at_the_right_edge_of_its_bin(tmp_path, drawn):
     runs = [run(tmp_path / 'a', histogram=[2, 0, 1, 1]), run(tmp_path / 'b', histogram=[4, 0, 0, 0])]
     plot_runs(tmp_path / 'picture.png', runs)
     at_label, in_row, weights = drawn[0].axes
@@ -100,22 +83,13 @@ def test_runs_of_other_lengths_and_files_other_than_a_png_are_rejected(tmp_path)
     assert image.imread(tmp_path / 'new' / 'X.PNG').shape[1] > 1000
 
 
-def test_every_point_of_the_plane_stands_at_its_measures_with_its_mean_and_the_line_runs_from_one_to_one(tmp_path,
-                                                                                                       drawn):
-    plot_plane(tmp_path / 'plane.png', POINTS, 'plane')
+def test_a_point_of_the_plane_has_its_measures_and_its_mean_accuracy(tmp_path, drawn):
+    plot_plane(tmp_path / 'plane.png', [(0.0, 0.1, [98.0, 99.0]), (0.5, 0.7, [20.0])], 'plane')
     axes = drawn[0].axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[0.0, 0.1], [0.5, 0.7]]
     assert axes.collections[0].get_array().tolist() == [98.5, 20.0]
     assert [text.get_text() for text in axes.texts] == ['98', '20']
     assert axes.lines[0].get_xydata().sum(1).tolist() == [1, 1]
-
-
-@pytest.mark.parametrize('points', [[], [PlanePoint(0.1, 0.1, [])], [PlanePoint(1.2, 0.1, [50.0])],
-                                    [PlanePoint(0.1, math.nan, [50.0])], [PlanePoint(0.1, 0.2, [500.0])]])
-def test_points_out_of_range_are_rejected(tmp_path, points):
-    with pytest.raises(ValueError, match=r'no points|point 0 is'):
-        plot_plane(tmp_path / 'plane.png', points, 'plane')
-    assert not list(tmp_path.iterdir())
 
 
 def test_error_bias_and_variance_are_drawn_with_intervals_that_need_not_hold_their_estimate(tmp_path, drawn):
@@ -162,7 +136,7 @@ def test_curves_pass_through_their_values_and_the_best_k_is_marked():
     assert set(lines[3].get_xdata()) == {found.best_k}
 
 
-@pytest.mark.parametrize('c', [2, 10, 120])
+@pytest.mark.parametrize('c', [2, 120])
 def test_a_chart_is_an_element_with_its_own_names_in_the_colours_of_the_page(c):
     found = findings(n=40, c=c)
     charts = [svg(misleading(found.biased), 'a < b'), svg(reliability(found.calibration.bins), 'b'),

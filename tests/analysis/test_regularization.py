@@ -3,14 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from wsld_plugin.analysis.regularization import (
-    BINS,
-    MEASURES,
-    SIZE,
-    describe,
-    sample_measures,
-    summarize,
-)
+from wsld_plugin.analysis.regularization import BINS, MEASURES, SIZE, describe, sample_measures, summarize
 from wsld_plugin.losses.functional import gradient_parts, regularization_samples, wsld_weights
 
 
@@ -43,14 +36,11 @@ def test_each_measure_is_what_its_function_gives(soft_target):
         torch.testing.assert_close(found[name], value, msg=name)
 
 
-def test_half_precision_is_measured_in_float32():
+def test_half_precision_is_measured_in_float32_and_a_given_cross_entropy_of_the_teacher_is_used():
     student, teacher, target = case(dtype=torch.bfloat16)
     found = sample_measures(student, teacher, target, 4.0)
     assert found.dtype == torch.float32
     assert torch.equal(found, sample_measures(student.float(), teacher.float(), target, 4.0))
-
-
-def test_a_given_cross_entropy_of_the_teacher_is_used_instead_of_its_logits():
     student, teacher, target = case()
     exact = F.cross_entropy(teacher, target, reduction='none')
     found = by_name(sample_measures(student, teacher.round(), target, 2.0, exact))
@@ -73,9 +63,6 @@ def test_a_description_has_the_means_and_the_quantiles_of_the_weights():
     for percent in (10, 50, 90):
         exact = np.percentile(by_name(measures)['weight'].numpy(), percent, method='inverted_cdf')
         assert described[f'weight_q{percent}'] == pytest.approx(exact, abs=5.01e-4)
-
-
-def test_weights_of_0_and_1_are_in_the_histogram():
     measures = torch.zeros(len(MEASURES), 4)
     measures[MEASURES.index('weight')] = torch.tensor([0., 0, 1, 1])
     histogram = summarize(measures)[-BINS:].tolist()
@@ -91,16 +78,9 @@ def test_samples_that_are_not_finite_or_hidden_are_skipped_and_counted():
     assert whole[:2].tolist() == [3, 3]
     rest = summarize(sample_measures(student[::2], teacher[::2], target[::2], 2.0))
     assert torch.equal(whole[2:], rest[2:])
-
-
-def test_any_other_label_out_of_range_is_rejected():
-    student, teacher, target = case(n=6)
+    assert describe(torch.zeros(SIZE)) == {}
     with pytest.raises(ValueError, match='class -1'):
         sample_measures(student, teacher, target.fill_(-1), 2.0)
-
-
-def test_no_samples_have_no_description():
-    assert describe(torch.zeros(SIZE)) == {}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

@@ -1,4 +1,3 @@
-import fcntl
 import json
 import multiprocessing
 import os
@@ -24,31 +23,31 @@ from wsld_plugin.studies.runs import (
 )
 
 
-def test_a_run_gives_its_last_and_best_accuracy_and_its_curve(fake_train, tmp_path):
-    result = train_run(run(tmp_path / 'a'))
+def test_a_run_has_its_seed_and_options_gives_its_result_and_is_not_repeated(fake_train, tmp_path):
+    one = run(tmp_path / 'a', options=('x.y=1', ))
+    assert finished(one) is None
+    result = train_run(one)
     assert (result.seed, result.last_accuracy, result.best_accuracy) == (7, 60.0, 70.0)
     assert result.curve == [(1, 50.0), (2, 70.0), (3, 60.0)]
     assert result.seconds == pytest.approx(0.2)
     assert 'torch 2' in result.machine
-
-
-def test_a_run_has_its_seed_and_options_resumes_and_is_not_repeated(fake_train, tmp_path):
-    one = run(tmp_path / 'a', options=('x.y=1', ))
-    assert finished(one) is None
-    first = train_run(one)
     again = train_run(one)
     assert calls(one) == [f'c.py --work-dir {one.work_dir} --resume --cfg-options randomness.seed=7 x.y=1']
-    assert json.dumps(first.__dict__) == json.dumps(again.__dict__) == json.dumps(finished(one).__dict__)
+    assert json.dumps(result.__dict__) == json.dumps(again.__dict__) == json.dumps(finished(one).__dict__)
 
 
-def test_the_time_of_a_run_is_that_of_its_iterations_over_all_starts_without_a_suspension(tmp_path):
+def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
+    assert current_epoch(tmp_path) == 0
     logged = {'1': [(100, .1), (200, .1), (300, .1)], '2': [(300, .2), (400, .1), (450, 60.)]}  # 201 … 300 repeated
     for start, times in logged.items():
         (tmp_path / start / 'vis_data').mkdir(parents=True)
-        (tmp_path / start / 'vis_data/scalars.json').write_text(''.join(
-            json.dumps(dict(loss=1., iter=step, step=step, time=time)) + '\n' for step, time in times)
-            + '{"accuracy/top1": 50.0, "time": 9.0, "step": 1}\n')
-    assert training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)
+        lines = [dict(loss=1., iter=step, step=step, time=time, epoch=step // 100) for step, time in times]
+        lines += [{'accuracy/top1': 10 * epoch + int(start), 'time': 9.0, 'step': epoch} for epoch in (int(start), 2)]
+        (tmp_path / start / 'vis_data/scalars.json').write_text(
+            ''.join(json.dumps(line) + '\n' for line in lines) + '{"accuracy/top1": 9, "ep')  # interrupted
+    assert training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)  # without the suspension
+    assert accuracy_curve(tmp_path) == [(1, 11), (2, 22)]
+    assert current_epoch(tmp_path) == 4
 
 
 def test_a_best_checkpoint_that_nothing_resumes_from_is_set_aside_and_no_other(fake_train, tmp_path):
@@ -80,17 +79,6 @@ def test_a_folder_with_other_settings_is_rejected_and_kept(fake_train, tmp_path)
         train_run(run(tmp_path / 'unfinished', settings='new'))
 
 
-def test_two_processes_do_not_train_one_run(fake_train, tmp_path):
-    one = run(tmp_path / 'a')
-    one.work_dir.mkdir()
-    with (one.work_dir / '.lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RunError, match='is being trained by another process'):
-            train_run(one)
-    assert not calls(one)
-    assert train_run(one)
-
-
 def test_a_run_that_outlived_its_killed_parent_is_not_trained_twice(fake_train, tmp_path):
     slow = run(tmp_path / 'slow', 'slow.py')
 
@@ -113,33 +101,6 @@ def test_a_run_that_outlived_its_killed_parent_is_not_trained_twice(fake_train, 
         os.killpg(parent.pid, signal.SIGKILL)
 
 
-def test_a_failed_run_names_its_log_and_leaves_no_result(fake_train, tmp_path):
-    with pytest.raises(RunError, match=r'(?s)fails, seed 7 failed \(exit status 3\).*a/train\.log.*the reason'):
-        train_run(run(tmp_path / 'a', 'fails.py'))
-    assert not (tmp_path / 'a/result.json').exists()
-
-
-def test_the_curve_joins_all_starts_of_a_run(tmp_path):
-    for start, steps in (('1', (1, 2)), ('2', (2, 3))):
-        (tmp_path / start / 'vis_data').mkdir(parents=True)
-        (tmp_path / start / 'vis_data/scalars.json').write_text(
-            ''.join(json.dumps({'accuracy/top1': 10 * step + int(start), 'step': step}) + '\n' for step in steps)
-            + '{"accuracy/top1": 9')  # cut short by what ended the start
-    assert accuracy_curve(tmp_path) == [(1, 11), (2, 22), (3, 32)]
-
-
-def test_the_current_epoch_is_the_last_that_was_logged_whole(tmp_path):
-    assert current_epoch(tmp_path) == 0
-    (tmp_path / '1/vis_data').mkdir(parents=True)
-    log = tmp_path / '1/vis_data/scalars.json'
-    log.write_text('{"loss": 1.0, "epoch": 3, "step": 9}\n{"accuracy/top1": 5.0, "step": 3}\n{"loss": 1.0, "ep')
-    assert current_epoch(tmp_path) == 3
-
-
-def quiet(*_):
-    pass
-
-
 def test_teachers_come_before_their_students_and_each_only_once(tmp_path):
     teacher = run(tmp_path / 't')
     self_taught = run(tmp_path / 's', needs=(teacher, ))
@@ -147,25 +108,20 @@ def test_teachers_come_before_their_students_and_each_only_once(tmp_path):
     assert with_needs(students) == [teacher, self_taught, *students]
 
 
-def test_every_run_gives_its_result_and_what_it_needs_is_trained_first(fake_train, tmp_path):
-    teacher = run(tmp_path / 't')
-    students = [run(tmp_path / name, needs=(teacher, )) for name in 'abc']
-    ended = []
-    outcomes = train_all(students, 2, lambda one, outcome: ended.append(one), quiet)
-    assert ended[0] == teacher
-    assert set(ended) == {teacher, *students} == set(outcomes)
-    assert all(isinstance(outcome, Result) for outcome in outcomes.values())
-    assert all(len(calls(one)) == 1 for one in outcomes)
-
-
-def test_a_failed_run_stops_those_that_need_it_and_no_other(fake_train, tmp_path):
-    bad, good = run(tmp_path / 'bad', 'fails.py'), run(tmp_path / 'good')
-    student = run(tmp_path / 's', needs=(bad, ))
-    grandchild = run(tmp_path / 'g', needs=(student, ))
-    outcomes = train_all([grandchild, good], 1, quiet, quiet)
-    assert isinstance(outcomes[good], Result)
-    assert 'exit status 3' in str(outcomes[bad])
-    for one in (student, grandchild):
+def test_a_needed_run_is_trained_first_and_once_and_a_failed_one_stops_those_that_need_it(fake_train, tmp_path):
+    teacher, bad = run(tmp_path / 't'), run(tmp_path / 'bad', 'fails.py')
+    students = [run(tmp_path / name, needs=(teacher, )) for name in 'ab']
+    stopped = run(tmp_path / 's', needs=(bad, ))
+    grandchild = run(tmp_path / 'g', needs=(stopped, ))
+    outcomes = train_all([grandchild, *students], 2)
+    good = [one for one, outcome in outcomes.items() if isinstance(outcome, Result)]
+    assert good[0] == teacher
+    assert set(good) == {teacher, *students}
+    assert all(len(calls(one)) == 1 for one in good)
+    with pytest.raises(RunError, match=r'(?s)fails, seed 7 failed \(exit status 3\).*bad/train\.log.*the reason'):
+        raise outcomes[bad]
+    assert not (bad.work_dir / 'result.json').exists()
+    for one in (stopped, grandchild):
         assert isinstance(outcomes[one], RunError)
         assert 'was not started' in str(outcomes[one])
         assert not calls(one)
@@ -182,31 +138,36 @@ def test_no_more_runs_than_jobs_are_trained_at_a_time(tmp_path, monkeypatch):
         time.sleep(.05)
         with lock:
             now -= 1
+        return Result(0, 1., 1., 1., '')
 
     monkeypatch.setattr(runs, 'train_run', train_run)
-    train_all([run(tmp_path / str(number)) for number in range(6)], 3, quiet, quiet)
+    train_all([run(tmp_path / str(number)) for number in range(6)], 3)
     assert most == 3
 
 
-def test_an_interruption_ends_the_runs_in_progress(fake_train, tmp_path):
+def test_an_interruption_ends_the_runs_in_progress(fake_train, tmp_path, monkeypatch):
     slow = run(tmp_path / 'slow', 'slow.py')
 
-    def interrupt(running):
-        if calls(slow):
-            raise KeyboardInterrupt
+    def interrupt(*_, **__):
+        while not calls(slow):
+            time.sleep(.01)
+        raise KeyboardInterrupt
 
+    monkeypatch.setattr(runs, 'wait', interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train_all([slow, run(tmp_path / 'next', 'slow.py')], 1, quiet, interrupt)
+        train_all([slow, run(tmp_path / 'next', 'slow.py')], 1)
     assert not list(slow.work_dir.glob('*/vis_data'))  # which the stand-in writes at its end
     assert not (tmp_path / 'next').exists()
 
 
-def test_the_first_run_of_every_cell_comes_before_the_second_ones(fake_train, tmp_path, capsys):
+def test_first_runs_are_trained_before_second_ones_and_failures_are_returned(fake_train, tmp_path, capsys):
     cells = [[run(tmp_path / f'{name}{seed}', f'{name}.py', seed) for seed in (0, 1)] for name in 'ab']
     train_run(cells[1][0])
-    assert train_missing('title', cells, tmp_path, 1) == []
+    assert train_missing('title', cells, tmp_path, 1) is None
     printed = capsys.readouterr().out
     assert 'title\n1 of 4 runs are finished; ' in printed
     assert printed.index('a, seed 0: 60.00 %') < printed.index('a, seed 1') < printed.index('b, seed 1: 60.00 %')
-    assert train_missing('title', cells, tmp_path, 1) == []
+    assert train_missing('title', cells, tmp_path, 1) is None
     assert capsys.readouterr().out == ''
+    failure = train_missing('title', [[run(tmp_path / 'bad', 'fails.py')]], tmp_path, 1)
+    assert str(failure).startswith('1 runs failed:\nfails, seed 7 failed')

@@ -10,17 +10,9 @@ from matplotlib import image
 from wsld_plugin.datasets import Digits
 from wsld_plugin.datasets.weak import NoisyLabels, PartialLabels
 from wsld_plugin.errors import ConfigError, RunError
-from wsld_plugin.studies.plan import Cell, Plan, load_plan
+from wsld_plugin.studies.plan import Cell, load_plan
 from wsld_plugin.studies.runs import train_run
-from wsld_plugin.studies.table import (
-    as_json,
-    draw_plane,
-    duration,
-    markdown_table,
-    plot_lines,
-    summarise,
-    write_report,
-)
+from wsld_plugin.studies.table import Line, draw_plane, markdown_table, plot_lines, reproduce
 
 PLANS = Path(__file__).parents[2] / 'configs/reproduce'
 OURS, PUBLISHED = (0x1f, 0x77, 0xb4), (0xff, 0x7f, 0x0e)  # the first two of matplotlib's cycle
@@ -29,9 +21,13 @@ KD = Cell('a → b', 'KD', Path('kd.py'), published=70.66, source='Tian et al.')
 WSLD = Cell('a → b', 'WSLD', Path('wsld.py'), published=72.15, source='Zhou et al.', epoch='best')
 OTHER = Cell('c → d', 'KD', Path('kd2.py'))
 RESULTS = {TEACHER: [result(72.0), None, None],
-           KD: [result(90.0, 0, 8.0), result(93.0, 1, None), result(91.5, 2, 12.0)],
+           KD: [result(90.0, 0, 8.0), result(93.0, 1), result(91.5, 2, 12.0)],
            WSLD: [None, None, None],
            OTHER: [result(50.0), result(52.0), None]}
+
+
+def lines_of(results):
+    return [Line.of(*each) for each in results.items()]
 
 
 def pixels_of(path, colour):
@@ -44,67 +40,58 @@ def rows_of(table):
 
 
 def test_a_line_is_mean_and_sample_deviation_of_the_last_and_of_the_best_epoch():
-    teacher, kd, wsld, _ = summarise(RESULTS)
+    teacher, kd, wsld, _ = lines_of(RESULTS)
     assert kd.last.values == (90.0, 93.0, 91.5)
     assert kd.last.mean == 91.5
     assert kd.last.std == pytest.approx(np.std(kd.last.values, ddof=1))
     assert (kd.best.mean, kd.best.std) == (92.5, kd.last.std)
-    assert (kd.n, kd.missing, kd.seconds_mean) == (3, 0, 10.0)  # the time of the runs that have one
+    assert (kd.n, kd.missing, kd.seconds_mean) == (3, 0, 10.0)
     assert (teacher.last.std, teacher.n, teacher.missing, str(teacher.last)) == (None, 1, 2, '72.00')
     assert (wsld.last, wsld.best, wsld.n, wsld.epoch) == (None, None, 0, 'best')
 
 
 def test_the_table_is_aligned_and_names_the_epoch_and_the_source_of_each_published_figure():
-    ran = summarise({**RESULTS, WSLD: [result(70.0)]})
+    ran = lines_of({**RESULTS, WSLD: [result(70.0, seconds=1800.)], OTHER: [result(50.0, seconds=36000.)]})
     table, notes = markdown_table(ran).split('\n\n')
     lines = table.splitlines()
     assert len(lines) == 2 + len(RESULTS)
     assert len({len(line) for line in lines}) == 1
     assert 'published, %' in lines[0]
     assert '91.50 ± 1.50' in lines[3]
+    assert [row[5] for row in rows_of(table)] == ['10 s', '10 s', '30 min', '10.0 h']
     assert '70.66, last epoch [1]' in lines[3]
     assert '72.15, best epoch [2]' in lines[4]
     assert notes.splitlines() == ['[1] Tian et al.', '[2] Zhou et al.']
-    assert 'published' not in markdown_table(summarise({OTHER: RESULTS[OTHER]}))
+    assert 'published' not in markdown_table(lines_of({OTHER: RESULTS[OTHER]}))
 
 
-def test_the_time_of_a_run_is_in_seconds_minutes_or_hours():
-    assert [duration(seconds) for seconds in (0, 119, 120, 7199, 7200, 68400)] == [
-        '0 s', '119 s', '2 min', '120 min', '2.0 h', '19.0 h']
-    assert rows_of(markdown_table(summarise({KD: [result(90.0, seconds=36000.)]})))[0][5] == '10.0 h'
-
-
-def test_json_holds_all_lines_the_curves_and_the_machines():
-    plan = Plan('p', 'title', (0, 1, 2), tuple(RESULTS), options=(('x.y', 1), ))
-    found = json.loads(json.dumps(as_json(plan, summarise(RESULTS), RESULTS)))
-    assert found['lines'][1]['last'] == dict(mean=91.5, std=1.5, values=[90.0, 93.0, 91.5])
-    assert (found['lines'][2]['last'], found['lines'][2]['epoch']) == (None, 'best')
-    assert (found['plan'], found['seeds'], found['options']) == ('p', [0, 1, 2], {'x.y': 1})
-    assert found['machines'] == ['a machine']
-    assert len(found['curves']) == 6
-    assert found['curves'][1] == dict(row='a → b', method='KD', seed=0, accuracy=[[1, 45.0], [2, 90.0]])
-
-
-def test_cells_without_a_run_are_counted_below_the_table(fake_train, tmp_path, capsys):
+def test_the_report_has_the_finished_runs_and_counts_the_other_cells(fake_train, tmp_path, capsys):
     plan = load_plan(PLANS / 'digits.py', seeds=[0], rows=['large student'], options={'train_cfg.max_epochs': 2})
     runs = plan.runs(tmp_path, check_files=False)
-    write_report(plan, tmp_path, runs)
+    reproduce(plan, tmp_path, 1, train=False)
     assert 'No run is finished' in capsys.readouterr().out
     assert not list(tmp_path.glob('digits*'))
     train_run(runs[plan.cells[0]][0])
-    write_report(plan, tmp_path, runs)
+    reproduce(plan, tmp_path, 1, train=False)
     text = (tmp_path / 'digits.md').read_text()
     assert text.strip() in capsys.readouterr().out
     assert "instead of the configs':\n\ntrain_cfg.max_epochs=2\n\n|" in text
     assert [row[:5] for row in rows_of(text.split('\n\n')[3])] == [
         ['large student', 'student alone', '60.00', '70.00', '1']]
     assert '\n\n1 cells were not run.\n\n' in text
-    assert [line['n'] for line in json.loads((tmp_path / 'digits.json').read_text())['lines']] == [1, 0]
+    found = json.loads((tmp_path / 'digits.json').read_text())
+    assert [line['n'] for line in found['lines']] == [1, 0]
+    assert found['lines'][0]['last'] == dict(mean=60.0, std=None, values=[60.0])
+    assert (found['lines'][1]['last'], found['lines'][1]['epoch']) == (None, 'last')
+    assert (found['plan'], found['seeds'], found['options']) == ('digits', [0], {'train_cfg.max_epochs': 2})
+    assert found['curves'] == [dict(row='large student', method='student alone', seed=0,
+                                    accuracy=[[1, 50.0], [2, 70.0], [3, 60.0]])]
+    assert len(found['machines']) == 1
     assert (tmp_path / 'digits.png').read_bytes().startswith(b'\x89PNG')
 
 
 def test_the_picture_shows_ours_and_the_published_figures_in_their_colours(tmp_path):
-    lines = summarise({KD: RESULTS[KD], replace(WSLD, published=92.0): [result(91.0)], OTHER: RESULTS[OTHER]})
+    lines = lines_of({KD: RESULTS[KD], replace(WSLD, published=92.0): [result(91.0)], OTHER: RESULTS[OTHER]})
     plot_lines(tmp_path / 'a.png', lines, 'title')
     plot_lines(tmp_path / 'b.png', [replace(line, published=None) for line in lines], 'title')
     assert pixels_of(tmp_path / 'a.png', OURS) > 100
@@ -112,12 +99,11 @@ def test_the_picture_shows_ours_and_the_published_figures_in_their_colours(tmp_p
     assert pixels_of(tmp_path / 'b.png', PUBLISHED) == 0
 
 
-def test_measured_sets_stand_beside_the_accuracies_of_the_finished_runs(fake_train, tmp_path):
-    plan = load_plan(PLANS / 'partial_labels.py', seeds=[0, 1], rows=['Δ = 0.3'])
-    cells = list(plan.runs(tmp_path, check_files=False).items())
-    for _, runs in cells[:2]:
-        train_run(runs[0])
-    train_run(cells[0][1][1])
+def test_measured_sets_are_listed_with_the_accuracies_of_the_finished_runs(fake_train, tmp_path):
+    plan = load_plan(PLANS / 'partial_labels.py', seeds=[0, 1], rows=['Δ = 0.3'], methods=['γ = 0.1', 'γ = 0.4'])
+    (first, second), (third, _) = plan.runs(tmp_path, check_files=False).values()
+    for run in (first, second, third):
+        train_run(run)
     table = rows_of(draw_plane(plan, tmp_path, tmp_path / 'plane.png'))
     assert [(row[1], *row[5:]) for row in table] == [('γ = 0.1', '60.00 ± 0.00', '2'), ('γ = 0.4', '60.00', '1')]
     for row, gamma in zip(table, (0.1, 0.4), strict=True):
@@ -129,24 +115,19 @@ def test_measured_sets_stand_beside_the_accuracies_of_the_finished_runs(fake_tra
     assert image.imread(tmp_path / 'plane.png').ndim == 3
 
 
-def test_noisy_labels_are_sets_of_one_class(fake_train, tmp_path):
-    plan = load_plan(PLANS / 'weak_supervision.py', seeds=[0], rows=['symmetric noise, 40 %'],
-                     methods=['student alone'])
-    (run, ), = plan.runs(tmp_path, check_files=False).values()
-    train_run(run)
+def test_noisy_labels_are_sets_of_one_class_and_a_plane_without_runs_or_sets_is_rejected(fake_train, tmp_path):
+    plan = load_plan(PLANS / 'weak_supervision.py', seeds=[0], methods=['student alone', 'round 1'],
+                     rows=['symmetric noise, 40 %', '100 of 1,200 labels'])
+    with pytest.raises(RunError, match='no run of weak_supervision is finished'):
+        draw_plane(plan, tmp_path, tmp_path / 'plane.png')
+    noisy, few = (of_cell[0] for of_cell in plan.runs(tmp_path, check_files=False).values())
+    train_run(noisy)
     (_, _, unreliability, *_), = rows_of(draw_plane(plan, tmp_path, tmp_path / 'plane.png'))
     noise = NoisyLabels(Digits(split='train'), kind='symmetric', rate=0.4)
     assert float(unreliability) == pytest.approx(noise.noise_rate, abs=.0006)
-
-
-def test_a_plane_without_runs_or_without_sets_is_rejected(fake_train, tmp_path):
-    plan = load_plan(PLANS / 'weak_supervision.py', seeds=[0], rows=['100 of 1,200 labels'],
-                     methods=['student alone, on the 100', 'round 1'])
-    with pytest.raises(RunError, match='no run of weak_supervision is finished'):
-        draw_plane(plan, tmp_path, tmp_path / 'plane.png')
-    train_run(plan.runs(tmp_path, check_files=False)[plan.cells[1]][0])
+    train_run(few)
     with pytest.raises(ConfigError, match='round 1: its training set, FewLabels, has neither'):
         draw_plane(plan, tmp_path, tmp_path / 'plane.png')
     with pytest.raises(ConfigError, match='expected a PNG file'):
         draw_plane(plan, tmp_path, tmp_path / 'plane.pdf')
-    assert not list(tmp_path.glob('plane*'))
+    assert not list(tmp_path.glob('*.pdf'))

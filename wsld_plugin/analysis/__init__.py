@@ -1,1 +1,1 @@
-"""Measures of what was trained, and their plots; no training code."""
+"""Measures of soft labels and of trained models, and their plots; no training code."""

@@ -1,4 +1,4 @@
-"""How much soft labels mislead: unreliability and ambiguity of their k largest classes."""
+"""Unreliability and ambiguity of the k largest classes of soft labels, and the margin that follows from both."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -9,19 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsld_plugin.errors import check_choice, check_integer, check_number
+from wsld_plugin.errors import check_integer
 
 from .calibration import SampleSums, check_samples
 
-AMBIGUITIES = ('conditional', 'joint')
-PAIRED_CLASSES = 100  # up to here, pairs of classes are counted: C²·K numbers, 8 MB
-
+_PAIRED_CLASSES = 100  # up to here, pairs of classes are counted: C²·K numbers, 8 MB
 _REFLECTED = dict(ambiguity=(0.0, 1.0), margin=(-np.inf, float(np.log(2))))  # with their ranges
-_ROUNDING = 1e-9  # k = C has margin 0, up to this
 
 
 class Companion(NamedTuple):
-    """A wrong class c among the k largest together with a right class b; the share is Pr(c ∈ Ω_k | y = b)."""
+    """A right class b, a wrong class c, and how often c is among the k largest of b: Pr(c ∈ Ω_k | y = b)."""
 
     label: int
     wrong: int
@@ -30,18 +27,16 @@ class Companion(NamedTuple):
 
 @dataclass(frozen=True)
 class BiasedLabels:
-    """Δ_k, γ_k and θ_k for k = 1 … K; each an array (K,) that begins with k = 1.
+    """Measures for k = 1 … K, each an array (K,); see `BiasedLabelStatistics`.
 
     Attributes:
-        unreliability: Δ_k.
-        ambiguity: γ_k.
-        ambiguous_class: the class that attains γ_k; the first of equals.
+        unreliability, ambiguity: Δ_k and γ_k.
+        ambiguous_class: the class of γ_k; the first of equals.
         margin: θ_k in nats, at most log 2; see :func:`learnability_margin`.
         unreliability_by_class: (C, K), Pr(y ∉ Ω_k | y = c); NaN for a class without samples.
         companions: for each k the pair with the largest share, the first of equals; empty above 100 classes.
-        intervals: lower and upper ends, (2, K), by ``unreliability``, ``ambiguity`` and ``margin``; empty without
-            bootstrap.
-        num_samples: N.
+        intervals: 95 %, lower and upper ends (2, K), of ``unreliability``, ``ambiguity`` and ``margin``; empty
+            without bootstrap.
     """
 
     unreliability: np.ndarray
@@ -51,12 +46,11 @@ class BiasedLabels:
     unreliability_by_class: np.ndarray
     companions: list[Companion]
     intervals: dict[str, np.ndarray]
-    num_samples: int
 
     @property
     def best_k(self) -> int | None:
-        """The smallest k of the largest margin; None if no margin is above 0 (and rounding)."""
-        return int(self.margin.argmax()) + 1 if self.margin.max() > _ROUNDING else None
+        """The smallest k of the largest margin; None if no margin is above 0."""
+        return int(self.margin.argmax()) + 1 if self.margin.max() > 1e-9 else None  # rounding at k = C
 
 
 class BiasedLabelStatistics(SampleSums):
@@ -66,29 +60,27 @@ class BiasedLabelStatistics(SampleSums):
 
         Ω_k(t) = the k classes with the largest logits
         Δ_k = Pr(y ∉ Ω_k)
-        γ_k = max_c Pr(c ∈ Ω_k | y ≠ c)      ('conditional')
-        γ_k = max_c Pr(c ∈ Ω_k and y ≠ c)    ('joint')
+        γ_k = max_c Pr(c ∈ Ω_k | y ≠ c)
 
-    A temperature changes neither. **Ties are broken at random**, and the probabilities include that: of e equal
-    logits with g larger ones each is in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 is one minus the
-    accuracy, a uniform teacher has Δ_k = 1 - k/C, and the order of the classes does not matter.
+    They do not depend on the temperature. **Ties are broken at random**: each of e equal logits with g larger ones is
+    in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 is one minus the accuracy, and a uniform teacher has
+    Δ_k = 1 - k/C.
 
     Args:
         num_classes: C ≥ 2.
         max_k: K, the largest k, 1 … C; None: C. Memory and time grow with C·K·(1 + bootstrap).
-        bootstrap: replicates of a Poisson bootstrap over samples: in each, a sample counts as often as a Poisson(1)
-            number that is drawn from (seed, key of the sample). No samples are kept, and parts of a data set add up.
-        seed: of the bootstrap, 0 or more.
+        bootstrap: replicates of a Poisson bootstrap over samples: in each, the weight of a sample is a Poisson(1)
+            number drawn from the key of the sample, so that no samples are kept and ranks add up.
 
     Raises:
         ConfigError: a setting is out of range.
 
     Source: Yuan et al., Learning From Biased Soft Labels, NeurIPS 2023, arXiv 2302.08155. Deliberate differences: the
-    paper takes a supremum over wrong labels without naming the distribution. ``'conditional'`` is ours: with it,
-    uninformed soft labels have Δ_k + γ_k = 1 for every k, the edge of what can be learned from; with ``'joint'``,
-    which is smaller, they pass. The companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is also ours, never smaller than
-    either, and not part of the condition: γ_k averages over the other classes and misses a wrong class that always
-    accompanies one right class, which a student cannot distinguish. Chance enlarges it for classes of few samples.
+    paper takes a supremum over wrong labels without naming the distribution. Conditioned on y ≠ c, uninformed soft
+    labels have Δ_k + γ_k = 1 for every k, the limit of the condition; the joint probability would accept them. The
+    companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is ours, not smaller than γ_k, and not part of the condition: γ_k
+    averages over the other classes and does not show a wrong class that always accompanies one right class, which a
+    student cannot distinguish. Chance enlarges it for classes of few samples.
 
     >>> statistics = BiasedLabelStatistics(num_classes=2)
     >>> statistics.update(torch.tensor([[2., 1.], [0., 3.], [1., 4.], [5., 0.]]), torch.tensor([0, 1, 1, 1]))
@@ -96,39 +88,38 @@ class BiasedLabelStatistics(SampleSums):
     array([0.25, 0.  ])
     """
 
-    def __init__(self, num_classes: int, max_k: int | None = None, bootstrap: int = 0, seed: int = 0) -> None:
+    def __init__(self, num_classes: int, max_k: int | None = None, bootstrap: int = 0) -> None:
         check_integer('num_classes', num_classes, 2)
         if max_k is not None:
             check_integer('max_k', max_k, 1, num_classes)
         check_integer('bootstrap', bootstrap, 0)
-        check_integer('seed', seed, 0)
-        max_k = max_k or num_classes
-        shape = num_classes, max_k, 1 + bootstrap  # the first replicate counts every sample once
-        shapes: dict[str, tuple[int, ...]] = dict(right=shape, wrong=shape, count=(num_classes, 1 + bootstrap))
-        if num_classes <= PAIRED_CLASSES:
-            shapes['pairs'] = num_classes, num_classes, max_k
-        super().__init__(dict(num_classes=num_classes, max_k=max_k, bootstrap=bootstrap, seed=seed), shapes)
+        self.num_classes, self.max_k, self.bootstrap = num_classes, max_k or num_classes, bootstrap
+        shape = num_classes, self.max_k, 1 + bootstrap  # the first replicate counts every sample once
+        super().__init__(right=shape, wrong=shape, count=(num_classes, 1 + bootstrap), **(
+            dict(pairs=(num_classes, num_classes, self.max_k)) if num_classes <= _PAIRED_CLASSES else {}))
 
     def update(self, logits: Tensor, target: Tensor, keys: Iterable[int] | None = None) -> None:
-        """Add a batch.
+        """Add a batch: logits (N, C), compared in their own type, and class indices (N,).
 
-        Args:
-            logits: (N, C), on any device; compared in their own type.
-            target: class indices (N,).
-            keys: N different integers that identify the samples, such as their indices; for the bootstrap only.
-
-        Raises:
-            TypeError, ValueError: as :func:`wsld_plugin.analysis.calibration.check_samples`; N keys are missing.
+        ``keys`` are N different integers that identify the samples, such as their indices, for the bootstrap only.
+        Raises as :func:`wsld_plugin.analysis.calibration.check_samples`, and ValueError without N keys.
         """
-        classes, max_k = self.settings['num_classes'], self.settings['max_k']
+        classes, max_k = self.num_classes, self.max_k
         logits, target = check_samples(logits, target, classes)
-        weights = self._weights(keys, len(logits)).to(logits.device)
+        weights = torch.ones(len(logits), 1 + self.bootstrap, dtype=torch.float64)
+        if self.bootstrap:
+            keys = [] if keys is None else [int(key) for key in keys]
+            if len(keys) != len(logits):
+                raise ValueError(f'The bootstrap needs a key for each of the {len(logits)} samples, such as its '
+                                 f'index in the data set, but {len(keys)} were given.')
+            weights[:, 1:] = torch.from_numpy(poisson_weights(keys, self.bootstrap))
+        weights = weights.to(logits.device)
         self._move(logits.device)
         self.sums['count'].index_add_(0, target, weights)
         ordered, logits = logits.sort(1).values, logits.contiguous()
         below, upto = torch.searchsorted(ordered, logits), torch.searchsorted(ordered, logits, right=True)
-        # Pr(c ∈ Ω_k) grows from 0 at k = above to 1 at k = above + ties in steps of 1/ties. Storing where the steps
-        # begin and end costs two additions per class, whatever the ties.
+        # Pr(c ∈ Ω_k) grows from 0 at k = above to 1 at k = above + ties in steps of 1/ties. Only the beginning and
+        # the end of the steps are stored.
         above, ties = classes - upto, upto - below
         for place, sign in ((above, 1.0), (above + ties, -1.0)):
             rows, columns = (place < max_k).nonzero(as_tuple=True)
@@ -139,21 +130,16 @@ class BiasedLabelStatistics(SampleSums):
             if 'pairs' in self.sums:
                 self.sums['pairs'].view(-1).index_add_(0, target[rows] * classes * max_k + flat, steps[:, 0])
 
-    def result(self, ambiguity: str = 'conditional', level: float = 0.95) -> BiasedLabels:
+    def result(self) -> BiasedLabels:
         """The measures of all samples so far.
 
-        Args:
-            ambiguity: ``'conditional'`` or ``'joint'``.
-            level: of the intervals, between 0 and 1. That of Δ_k has the percentiles of the replicates as ends. γ_k
-                is a maximum over classes, which chance enlarges, and resampling enlarges once more: its interval and
-                that of θ_k are the percentiles reflected about the estimate, which corrects for that, so that the
-                estimate may lie outside.
+        The interval of Δ_k has percentiles of the replicates as ends. γ_k is a maximum over classes, which chance
+        enlarges and resampling enlarges again: its interval and that of θ_k are the percentiles reflected about the
+        estimate, which corrects for that, so the estimate may be outside.
 
         Raises:
-            ConfigError: another ambiguity or level. ValueError: there are no samples, or all have one label.
+            ValueError: there are no samples, or all have one label.
         """
-        check_choice('ambiguity', ambiguity, AMBIGUITIES)
-        check_number('level', level, 0, 1, inclusive=False)
         sums = {name: value.cpu().numpy() for name, value in self.sums.items()}
         total = sums['count'].sum(0)
         if not total[0]:
@@ -162,8 +148,9 @@ class BiasedLabelStatistics(SampleSums):
         if len(seen) == 1:
             raise ValueError(f'all {total[0]:,.0f} samples have the label {seen[0]}, 1 of {len(sums["count"])} '
                              'classes: the ambiguity is defined for samples of two classes or more.')
-        right, wrong = (_members(sums[name]) for name in ('right', 'wrong'))
-        others = (total - sums['count'])[:, None] if ambiguity == 'conditional' else total[None, None]
+        # from the steps of membership to the number of members of Ω_k
+        right, wrong = (sums[name].cumsum(1).cumsum(1) for name in ('right', 'wrong'))
+        others = (total - sums['count'])[:, None]
         with np.errstate(divide='ignore', invalid='ignore'):  # a class without samples; a small replicate
             reliability = np.clip(right.sum(0) / total, 0, 1)
             by_class = 1 - np.clip(right[..., 0] / sums['count'][:, :1], 0, 1)
@@ -171,39 +158,23 @@ class BiasedLabelStatistics(SampleSums):
         values = dict(unreliability=1 - reliability, ambiguity=shares.max(0))
         values['margin'] = learnability_margin(**values)
         return BiasedLabels(**{name: value[:, 0] for name, value in values.items()},
-                            intervals=_intervals(values, level) if self.settings['bootstrap'] else {},
+                            intervals=_intervals(values) if self.bootstrap else {},
                             ambiguous_class=shares[..., 0].argmax(0), unreliability_by_class=by_class,
-                            num_samples=round(total[0]), companions=_companions(sums))
-
-    def _weights(self, keys: Iterable[int] | None, n: int) -> Tensor:
-        """How often each sample counts: once, then in each replicate; (N, 1 + replicates), float64."""
-        replicates = self.settings['bootstrap']
-        weights = torch.ones(n, 1 + replicates, dtype=torch.float64)
-        if replicates:
-            keys = [] if keys is None else [int(key) for key in keys]
-            if len(keys) != n:
-                raise ValueError(f'The bootstrap needs a key for each of the {n} samples, such as its index in the '
-                                 f'data set, but {len(keys)} were given.')
-            weights[:, 1:] = torch.from_numpy(poisson_weights(keys, replicates, self.settings['seed']))
-        return weights
+                            companions=_companions(sums))
 
 
 def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.ndarray:
-    """How clearly a learner can find the right classes in misleading soft labels.
+    """The margin θ by which the right classes can be learned from misleading soft labels alone.
 
     ::
 
         θ = log(2(1 - Δ)/(1 - Δ + γ))     > 0 exactly where Δ + γ < 1
 
-    Args:
-        unreliability, ambiguity: Δ and γ, 0 … 1, of equal shape.
+    Δ and γ are arrays of equal shape in 0 … 1; θ is in nats, at most log 2, and -inf where Δ = 1.
 
-    Returns:
-        θ in nats, at most log 2; -inf where Δ = 1.
-
-    Source: Yuan et al., NeurIPS 2023, arXiv 2302.08155: θ > 0 is a sufficient condition, under further ones, for a
-    learner that sees only these labels to find the right classes from enough samples. It is not necessary, and does
-    not say how many are enough, or whether soft labels are better than hard ones.
+    Source: Yuan et al., NeurIPS 2023, arXiv 2302.08155: θ > 0 is sufficient, under further conditions, for a learner
+    that sees only these labels to find the right classes from enough samples. It is not necessary, and does not say
+    how many are enough, or whether soft labels are better than hard ones.
 
     >>> learnability_margin(np.array([0.0, 0.5]), np.array([0.0, 0.5])).round(4)
     array([0.6931, 0.    ])
@@ -214,41 +185,31 @@ def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.
     return np.log(2) - np.log1p(ratio)
 
 
-def poisson_weights(keys: Iterable[int], replicates: int, seed: int = 0) -> np.ndarray:
-    """How often each sample counts in each bootstrap replicate: (N, replicates) Poisson(1) numbers, float64.
-
-    They depend only on the seed and the sample's key, not on its batch.
-    """
-    mask = 2**64 - 1
-    rows = [np.random.Generator(np.random.Philox(key=np.array([seed & mask, key & mask], dtype=np.uint64))).poisson(
+def poisson_weights(keys: Iterable[int], replicates: int) -> np.ndarray:
+    """The weights (N, replicates) of samples in bootstrap replicates: Poisson(1) numbers from their keys, float64."""
+    rows = [np.random.Generator(np.random.Philox(key=np.array([0, key % 2**64], dtype=np.uint64))).poisson(
         1.0, replicates) for key in keys]
     return np.array(rows, dtype=np.float64).reshape(-1, replicates)
-
-
-def _members(steps: np.ndarray) -> np.ndarray:
-    """The number of members of Ω_k from the steps of membership; k is axis 1 of (C, K, replicates)."""
-    return steps.cumsum(1).cumsum(1)
 
 
 def _companions(sums: Mapping[str, np.ndarray]) -> list[Companion]:
     """The pair of the largest Pr(c ∈ Ω_k | y = b), c ≠ b, for each k."""
     if 'pairs' not in sums:
         return []
-    pairs, count = sums['pairs'], sums['count'][:, 0]
-    classes, max_k = len(count), pairs.shape[2]
-    members = _members(pairs.reshape(-1, max_k)).reshape(pairs.shape)
+    members, count = sums['pairs'].cumsum(2).cumsum(2), sums['count'][:, 0]
     shares = np.clip(members / np.maximum(count, 1)[:, None, None], 0, 1)
-    shares[range(classes), range(classes)] = -1  # the right class itself
+    shares[range(len(count)), range(len(count))] = -1  # the right class itself
     shares[count == 0] = -1
-    flat = shares.reshape(-1, max_k)
-    return [Companion(*divmod(int(place), classes), float(flat[place, k])) for k, place in enumerate(flat.argmax(0))]
+    flat = shares.reshape(-1, shares.shape[2])
+    return [Companion(*divmod(int(place), len(count)), float(flat[place, k]))
+            for k, place in enumerate(flat.argmax(0))]
 
 
-def _intervals(values: Mapping[str, np.ndarray], level: float) -> dict[str, np.ndarray]:
+def _intervals(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Lower and upper ends, (2, K), of each measure (K, 1 + replicates): the estimate, then its replicates."""
     found = {}
     for name, value in values.items():
-        ends = np.quantile(value[:, 1:], [(1 - level) / 2, (1 + level) / 2], axis=1, method='inverted_cdf')
+        ends = np.quantile(value[:, 1:], [.025, .975], axis=1, method='inverted_cdf')
         if name in _REFLECTED:  # the basic bootstrap; the interval of an estimate of -inf is a point
             finite = np.isfinite(value[:, 0])
             ends = np.where(finite, 2 * np.where(finite, value[:, 0], 0) - ends[::-1], value[:, 0])

@@ -1,10 +1,9 @@
-"""Calibration and confusion of soft labels, from sums that add up over batches and ranks."""
+"""Calibration and confusion of soft labels, from sums over batches and ranks."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -15,38 +14,20 @@ from torch import Tensor
 from wsld_plugin.errors import check_integer
 from wsld_plugin.losses.checks import check_range, check_target
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+BINS = 15  # of the reliability diagram, and of the entropies
 TEMPERATURES = (0.05, 100.0)  # the range that best_temperature searches
-
-_SCORES = ('count', 'correct', 'nll', 'brier', 'entropy', 'label_prob')
-
-Own = TypeVar('Own', bound='SampleSums')
 
 
 class SampleSums:
-    """Named float64 sums over samples. The sums of the parts of a data set add up to those of the whole.
+    """Base class: float64 ``sums`` over samples by name, on the device of the latest logits."""
 
-    Args:
-        settings: two instances with different settings cannot be merged.
-        shapes: the shape of each sum, by name.
+    def __init__(self, **shapes: tuple[int, ...]) -> None:
+        self.sums = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
 
-    Attributes:
-        sums: the sums by name, on the device of the latest logits.
-    """
-
-    def __init__(self, settings: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> None:
-        self.settings = dict(settings)
-        self.sums = {name: torch.zeros(tuple(shape), dtype=torch.float64) for name, shape in shapes.items()}
-
-    def merge(self: Own, other: Own) -> Own:
-        """Add the sums of other samples and return self; ValueError for another class or other settings."""
-        if type(other) is not type(self) or other.settings != self.settings:
-            raise ValueError(f'{type(self).__name__} with {self.settings} cannot merge {type(other).__name__} with '
-                             f'{getattr(other, "settings", None)}. Create both with the same settings.')
-        for name, value in other.sums.items():
-            self.sums[name] += value.to(self.sums[name].device)
-        return self
-
-    def reduce(self: Own) -> Own:
+    def reduce(self) -> Self:
         """Sum over the ranks, in place on each, and return self. A single process is left unchanged."""
         for value in self.sums.values():
             all_reduce(value)
@@ -57,14 +38,10 @@ class SampleSums:
 
 
 def check_samples(logits: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Validate logits (N, C), where -inf is a probability of 0, and class indices (N,).
-
-    Returns:
-        Both, detached and on the device of the logits; the target as int64.
+    """Return logits (N, C) and class indices (N,), detached, on the device of the logits, the indices as int64.
 
     Raises:
-        TypeError, ValueError: a wrong type or shape; a class out of range; rows with NaN, with +inf or with -inf
-            only, with their number and positions.
+        TypeError, ValueError: a wrong type or shape; a class out of range; rows with NaN, +inf or only -inf.
     """
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         raise TypeError(f'The logits are {getattr(logits, "dtype", type(logits).__name__)}, but a floating point '
@@ -86,15 +63,14 @@ def check_samples(logits: Tensor, target: Tensor, num_classes: int) -> tuple[Ten
     return logits, target.to(logits.device)
 
 
-def top_shares(logits: Tensor) -> Tensor:
-    """The probability, (N, C) float64, that each class is the top one when ties are broken at random."""
-    top = (logits == logits.amax(1, keepdim=True)).double()
-    return top / top.sum(1, keepdim=True)
+class Confused(NamedTuple):
+    """A class, a wrong one, samples of the class with the wrong one on top, their share, and mean p[taken_for]."""
 
-
-def entropy_of(logits: Tensor) -> Tensor:
-    """The entropy of softmax(t) of each sample, (N,), in nats, float64."""
-    return torch.special.entr(logits.double().softmax(1)).sum(1)
+    label: int
+    taken_for: int
+    mistakes: float
+    share: float
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +86,9 @@ class Calibration:
         entropy: mean entropy.
         bins: the reliability diagram, (B, 3): number of samples, mean confidence, accuracy; NaN for an empty bin.
         entropy_counts: number of samples in each of B equal parts of 0 … log C.
-        by_class: (C, 5) for the samples of each label: number, accuracy, nll, entropy, mean p[y]; NaN for none.
+        by_class: (C, 5) for the samples of each label: number, accuracy, nll, entropy, mean p[y]; NaN if empty.
+        top: (C, C), number of samples of each class (row) with each class (column) on top; ties count in shares.
+        soft: (C, C), mean soft label of each class (row); NaN if empty.
     """
 
     num_samples: int
@@ -122,19 +100,27 @@ class Calibration:
     bins: np.ndarray
     entropy_counts: np.ndarray
     by_class: np.ndarray
+    top: np.ndarray
+    soft: np.ndarray
+
+    def most_confused(self, most: int) -> list[Confused]:
+        """At most ``most`` pairs by mistakes, then by mean probability, the largest first; none of probability 0."""
+        probability = np.nan_to_num(self.soft)
+        np.fill_diagonal(probability, 0)
+        order = np.lexsort((-probability.ravel(), -np.where(probability > 0, self.top, 0).ravel()))[:most]
+        pairs = (divmod(int(place), len(probability)) for place in order)
+        return [Confused(label, wrong, float(self.top[label, wrong]),
+                         float(self.top[label, wrong] / self.by_class[label, 0]), float(probability[label, wrong]))
+                for label, wrong in pairs if probability[label, wrong] > 0]
 
 
 class CalibrationStatistics(SampleSums):
-    """Scores of soft labels p = softmax(t), in one pass over the samples.
+    """Scores and confusion of soft labels p = softmax(t), in one pass over the samples.
 
-    A sample of confidence max_k p[k] is in bin b of B equal bins where (b - 1)/B < confidence ≤ b/B.
+    A sample of confidence max_k p[k] is in bin b of B = `BINS` equal bins if (b - 1)/B < confidence ≤ b/B.
 
     Args:
-        num_classes: C ≥ 2.
-        bins: B, of the reliability diagram and of the entropies.
-
-    Raises:
-        ConfigError: a setting is out of range.
+        num_classes: C; ConfigError below 2.
 
     Sources: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599 (calibration error, 15
     bins, temperature); Brier, 1950 (score, here over all classes, not halved). Difference: a tied top class counts
@@ -146,46 +132,44 @@ class CalibrationStatistics(SampleSums):
     0.5
     """
 
-    def __init__(self, num_classes: int, bins: int = 15) -> None:
+    def __init__(self, num_classes: int) -> None:
         check_integer('num_classes', num_classes, 2)
-        check_integer('bins', bins, 1)
-        super().__init__(dict(num_classes=num_classes, bins=bins),
-                         dict(scores=(num_classes, len(_SCORES)), bins=(bins, 3), entropies=(bins, )))
+        square = num_classes, num_classes
+        super().__init__(scores=(num_classes, 6), bins=(BINS, 3), entropies=(BINS, ), top=square, soft=square)
 
     def update(self, logits: Tensor, target: Tensor) -> None:
         """Add a batch: logits (N, C), class indices (N,). Raises as :func:`check_samples`."""
-        bins = self.settings['bins']
-        logits, target = check_samples(logits, target, self.settings['num_classes'])
+        logits, target = check_samples(logits, target, len(self.sums['scores']))
         self._move(logits.device)
         log_probs = logits.double().log_softmax(1)
         probs = log_probs.exp()
-        label = target[:, None]
-        label_prob = probs.gather(1, label)[:, 0]
-        entropy = torch.special.entr(probs).sum(1)
-        correct = top_shares(logits).gather(1, label)[:, 0]
+        entropy, confidence = torch.special.entr(probs).sum(1), probs.amax(1)
+        top = (logits == logits.amax(1, keepdim=True)).double()
+        top /= top.sum(1, keepdim=True)
+        log_prob, label_prob, correct = (each.gather(1, target[:, None])[:, 0] for each in (log_probs, probs, top))
         one = torch.ones_like(correct)
-        scores = torch.stack([one, correct, -log_probs.gather(1, label)[:, 0],
-                              probs.square().sum(1) - 2 * label_prob + 1, entropy, label_prob], dim=1)
-        self.sums['scores'].index_add_(0, target, scores)
-        confidence = probs.amax(1)
-        self.sums['bins'].index_add_(0, _bin(confidence, bins), torch.stack([one, confidence, correct], dim=1))
-        self.sums['entropies'].index_add_(0, _bin(entropy / math.log(logits.shape[1]), bins), one)
+        self.sums['top'].index_add_(0, target, top)
+        self.sums['soft'].index_add_(0, target, probs)
+        self.sums['scores'].index_add_(0, target, torch.stack([
+            one, correct, -log_prob, entropy, label_prob, probs.square().sum(1) - 2 * label_prob + 1], dim=1))
+        self.sums['bins'].index_add_(0, _bin(confidence), torch.stack([one, confidence, correct], dim=1))
+        self.sums['entropies'].index_add_(0, _bin(entropy / math.log(logits.shape[1])), one)
 
     def result(self) -> Calibration:
         """The scores of all samples so far; ValueError if there are none."""
         sums = {name: value.cpu().numpy() for name, value in self.sums.items()}
-        scores, (count, confidence, correct) = sums['scores'], sums['bins'].T
-        total = scores[:, 0].sum()
+        scores, (count, confidence, right) = sums['scores'], sums['bins'].T
+        total, correct, nll, entropy, _, brier = scores.sum(0).tolist()
         if not total:
             raise ValueError('there are no samples to measure.')
-        means = dict(zip(_SCORES[1:], (scores[:, 1:].sum(0) / total).tolist(), strict=True))
         with np.errstate(invalid='ignore'):  # empty bins and classes
-            bins = np.stack([count, confidence / count, correct / count], axis=1)
-            by_class = np.concatenate([scores[:, :1], scores[:, [1, 2, 4, 5]] / scores[:, :1]], axis=1)
-        return Calibration(
-            num_samples=round(total), accuracy=means['correct'], nll=means['nll'], brier=means['brier'],
-            entropy=means['entropy'], ece=float(np.abs(correct - confidence).sum() / total), bins=bins,
-            entropy_counts=sums['entropies'].round().astype(int), by_class=by_class)
+            return Calibration(
+                num_samples=round(total), accuracy=correct / total, nll=nll / total, brier=brier / total,
+                entropy=entropy / total, ece=float(np.abs(right - confidence).sum() / total),
+                bins=np.stack([count, confidence / count, right / count], axis=1),
+                entropy_counts=sums['entropies'].round().astype(int),
+                by_class=np.concatenate([scores[:, :1], scores[:, 1:5] / scores[:, :1]], axis=1),
+                top=sums['top'], soft=sums['soft'] / scores[:, :1])
 
 
 def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
@@ -196,18 +180,16 @@ def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
         NLL(τ) = mean_i -log softmax(t_i / τ)[y_i],    convex in 1/τ
 
     Args:
-        logits: (N, C).
-        target: class indices (N,).
+        logits, target: (N, C), and class indices (N,).
 
     Returns:
-        τ, and the NLL there in nats. Above 1 the teacher is over-confident at temperature 1, below 1
-        under-confident. Where every sample is right, τ is the lower end of `TEMPERATURES`; the upper end means that
-        a uniform soft label is as good.
+        τ, and the NLL there in nats. The teacher is over-confident if τ > 1, under-confident if τ < 1. If every
+        sample is right, τ is the lower end of `TEMPERATURES`; at the upper end a uniform soft label is as good.
 
     Raises:
         TypeError, ValueError: as :func:`check_samples`; a right class has the logit -inf.
 
-    Source: Guo et al., ICML 2017, arXiv 1706.04599. On other samples than these the NLL is larger.
+    Source: Guo et al., ICML 2017, arXiv 1706.04599.
 
     >>> tau, nll = best_temperature(torch.tensor([[9., 0.]] * 4), torch.tensor([0, 0, 0, 1]))
     >>> round(9 / tau, 3)    # log odds of 3 to 1
@@ -216,74 +198,18 @@ def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
     logits, target = check_samples(logits, target, logits.shape[1] if logits.ndim == 2 else 0)
     rows = logits.double()
     rows = rows - rows.amax(1, keepdim=True)  # keeps the digits at a small temperature
+    if rows.gather(1, target[:, None]).isinf().any():
+        raise ValueError('a right class has the logit -inf: its NLL is infinite at every temperature.')
 
     def nll(log_tau: float) -> float:
         return float(torch.nn.functional.cross_entropy(rows / math.exp(log_tau), target))
 
-    if rows.gather(1, target[:, None]).isinf().any():
-        raise ValueError('a right class has the logit -inf: its NLL is infinite at every temperature.')
-    ends = math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1])
+    ends = tuple(map(math.log, TEMPERATURES))
     inside = float(minimize_scalar(nll, bounds=ends, method='bounded', options=dict(xatol=1e-7)).x)
-    best = min((*ends, inside), key=nll)  # the bounded search never reaches an end
+    best = min((*ends, inside), key=nll)  # the bounded search does not reach an end
     return math.exp(best), nll(best)
 
 
-class Confused(NamedTuple):
-    """A class and a wrong one: samples of the class with the wrong one on top, their share, and mean p[taken_for]."""
-
-    label: int
-    taken_for: int
-    mistakes: float
-    share: float
-    probability: float
-
-
-class ConfusionStatistics(SampleSums):
-    """Mean soft label and top classes of each class, in one pass over the samples; 2·C² numbers.
-
-    ::
-
-        soft[c] = mean of softmax(t_i) over i with y_i = c
-        top[c, d] = number of samples with y_i = c that have d on top; ties count in equal shares
-
-    >>> statistics = ConfusionStatistics(num_classes=2)
-    >>> statistics.update(torch.tensor([[0., 1.], [1., 0.]]), torch.tensor([0, 0]))
-    >>> statistics.top()
-    array([[1., 1.],
-           [0., 0.]])
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        shape = num_classes, num_classes
-        super().__init__(dict(num_classes=num_classes), dict(soft=shape, top=shape))
-
-    def update(self, logits: Tensor, target: Tensor) -> None:
-        """Add a batch: logits (N, C), class indices (N,). Raises as :func:`check_samples`."""
-        logits, target = check_samples(logits, target, self.settings['num_classes'])
-        self._move(logits.device)
-        self.sums['soft'].index_add_(0, target, logits.double().softmax(1))
-        self.sums['top'].index_add_(0, target, top_shares(logits))
-
-    def soft(self) -> np.ndarray:
-        """The mean soft label of each class, (C, C); NaN for a class without samples."""
-        with np.errstate(invalid='ignore'):
-            return self.sums['soft'].cpu().numpy() / self.top().sum(1, keepdims=True).round()
-
-    def top(self) -> np.ndarray:
-        """The number of samples of each class (row) that have each class (column) on top, (C, C)."""
-        return self.sums['top'].cpu().numpy()
-
-    def most_confused(self, most: int) -> list[Confused]:
-        """At most ``most`` pairs by mistakes, then by mean probability, the largest first; none of probability 0."""
-        top, soft = self.top(), np.nan_to_num(self.soft())
-        counts = top.sum(1).round()
-        probability = soft - np.diag(soft.diagonal())
-        order = np.lexsort((-probability.ravel(), -np.where(probability > 0, top, 0).ravel()))[:most]
-        pairs = (divmod(int(place), len(top)) for place in order)
-        return [Confused(label, wrong, float(top[label, wrong]), float(top[label, wrong] / counts[label]),
-                         float(soft[label, wrong])) for label, wrong in pairs if probability[label, wrong] > 0]
-
-
-def _bin(values: Tensor, bins: int) -> Tensor:
+def _bin(values: Tensor) -> Tensor:
     """The index of the bin of each value in 0 … 1; a boundary belongs to the bin below it."""
-    return ((values * bins).ceil().long() - 1).clamp(0, bins - 1)
+    return ((values * BINS).ceil().long() - 1).clamp(0, BINS - 1)

@@ -1,4 +1,4 @@
-"""The parts of an HTML page: one file, readable on a phone, light or dark, that requests nothing else."""
+"""The parts of an HTML page: a single file, readable on a phone, light or dark, that requests nothing else."""
 from __future__ import annotations
 
 import base64
@@ -50,7 +50,7 @@ th { font-weight: 600; } th:first-child, td:first-child, .words { text-align: le
 .cards i { grid-column: 1 / -1; height: 4px; background: var(--a); } .cards .right i { background: var(--good); }
 .cards .right { font-weight: 600; }
 '''
-# of the light scheme; charts are drawn in these, and follow the reader's scheme on the page
+# Charts are drawn in the colours of the light scheme, which `plots.svg` replaces by the variables.
 COLOURS: dict[str, str] = dict(re.findall(r'--(\w+): (#\w{6})', CSS.split('@media')[0]))
 
 
@@ -99,7 +99,7 @@ def table(heads: Sequence[str], rows: Sequence[Iterable[str | float | int]], lab
         heads: of the columns.
         rows: one cell for each head.
         label: alternative text.
-        words: columns of words, which are aligned left; the first is anyway.
+        words: columns that are aligned left, besides the first.
     """
     def cells(tag: str, values: Iterable[str | float | int], more: str = '') -> str:
         return ''.join(f'<{tag}{more}{" class=words" if place in words else ""}>{escape(str(value))}</{tag}>'

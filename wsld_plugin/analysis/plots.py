@@ -1,4 +1,4 @@
-"""All pictures: PNG files of runs, and charts as SVG for a page. No display and no pyplot state are needed."""
+"""Pictures as PNG files, and charts as SVG for a page, without a display or pyplot state."""
 from __future__ import annotations
 
 import io
@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,49 +22,30 @@ from .bias_variance import QUANTITIES
 from .biased import BiasedLabels
 from .page import COLOURS
 
-Epochs = list[dict[str, Any]]
-
-_NUMBERS = ('epoch', 'tau', 'regularization_label', 'regularization_row')
+_FIELDS = {'epoch', 'tau', 'regularization_label', 'regularization_row', 'weight_histogram'}
 _STYLE = {'font.sans-serif': ['DejaVu Sans'], 'svg.fonttype': 'none', 'axes.edgecolor': COLOURS['rule'],
           'grid.color': COLOURS['rule'], 'axes.grid': True, 'axes.grid.axis': 'y', 'axes.axisbelow': True,
           **dict.fromkeys(('text.color', 'axes.labelcolor', 'xtick.color', 'ytick.color'), COLOURS['ink'])}
 
 
-def read_epochs(run: str | Path) -> Epochs:
-    """The records of a run's epochs that ``SoftLabelMonitorHook`` wrote; ConfigError if none or damaged."""
-    path = Path(run) / 'soft_label_monitor/epochs.json'
-    if not path.is_file():
-        raise ConfigError(f'{path} does not exist: train with '
-                          "custom_hooks=[dict(type='wsld_plugin.SoftLabelMonitorHook')] and give the run's folder.")
-    try:
-        epochs = json.loads(path.read_text())
-    except (ValueError, RecursionError):
-        epochs = None
-    if not isinstance(epochs, list) or not epochs or not all(map(_is_record, epochs)):
-        raise ConfigError(f'{path} is damaged or empty: expected the list of epochs that SoftLabelMonitorHook '
-                          f'writes, each with {", ".join(_NUMBERS)} and weight_histogram. Train again, or leave this '
-                          'run out.')
-    return epochs
-
-
 def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
     """Draw the fraction of regularization samples over the epochs, and the weights of the last epoch, for each τ.
 
-    Runs of equal τ in one folder, as ``tools/reproduce.py`` leaves them, are seeds: their mean is drawn, and each
+    Runs of equal τ in one folder, as ``tools/reproduce.py`` writes them, are seeds: their mean is drawn, and each
     curve lightly. If several folders have runs of one τ, the legend names the folders.
 
     Args:
-        path: the PNG; missing folders are created.
-        runs: folders of runs with equal numbers of epochs.
+        path: the PNG.
+        runs: folders of runs with `SoftLabelMonitorHook`, of equal numbers of epochs.
 
     Raises:
         ConfigError: ``path`` is no PNG or cannot be written; a run has no records, or other epochs than the first.
     """
     check_picture(path, 'soft_labels.png')
-    groups: dict[tuple[float, str], list[Epochs]] = {}
+    groups: dict[tuple[float, str], list[list[dict[str, Any]]]] = {}
     numbers: list[int] = []
     for run in runs:
-        epochs = read_epochs(run)
+        epochs = _read_epochs(Path(run) / 'soft_label_monitor/epochs.json')
         numbers = numbers or [epoch['epoch'] for epoch in epochs]
         if [epoch['epoch'] for epoch in epochs] != numbers:
             raise ConfigError(f'{run} has {len(epochs)} epochs and {runs[0]} {len(numbers)}: give runs of the same '
@@ -81,9 +61,9 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
             values = np.array([[epoch[name] for epoch in epochs] for epochs in seeds])
             axis.plot(numbers, values.T, alpha=.2, linewidth=.6, **style)
             axis.plot(numbers, values.mean(0), label=label, linewidth=1.5, **style)
-        histograms = np.array([epochs[-1]['weight_histogram'] for epochs in seeds])
-        shares = histograms.sum(0) / histograms.sum()
-        axes[2].plot(np.linspace(0, 1, len(shares) + 1), np.cumsum([0, *shares]), linewidth=1.5, **style)
+        histogram = np.sum([epochs[-1]['weight_histogram'] for epochs in seeds], axis=0)
+        axes[2].plot(np.linspace(0, 1, len(histogram) + 1), np.cumsum([0, *histogram]) / histogram.sum(),
+                     linewidth=1.5, **style)
     for axis, title, label in zip(axes, ('at the label', 'in the whole row', 'of the last epoch'),
                                   ('epoch', 'epoch', "WSLD's weight w"), strict=True):
         axis.set(title=title, xlabel=label, ylim=(-.02, 1.02))
@@ -94,34 +74,32 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
     save_figure(figure, path, dpi=120)
 
 
-class PlanePoint(NamedTuple):
-    """Measured Δ and γ of a set of soft labels, and the accuracies in percent of students that learned from it."""
+def _read_epochs(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise ConfigError(f'{path} does not exist: train with '
+                          "custom_hooks=[dict(type='wsld_plugin.SoftLabelMonitorHook')] and give the run's folder.")
+    try:
+        epochs = json.loads(path.read_text())
+        complete = epochs and all(set(epoch) >= _FIELDS for epoch in epochs)
+    except (ValueError, TypeError):
+        complete = False
+    if not complete:
+        raise ConfigError(f'{path} is damaged or empty: expected the list of epochs that SoftLabelMonitorHook '
+                          f'writes, each with {", ".join(sorted(_FIELDS))}. Train again, or omit this run.')
+    return epochs
 
-    unreliability: float
-    ambiguity: float
-    accuracies: Sequence[float]
 
+def plot_plane(path: str | Path, points: Sequence[tuple[float, float, Sequence[float]]], title: str) -> None:
+    """Draw the mean accuracy of students over the unreliability Δ and ambiguity γ of their labels.
 
-def plot_plane(path: str | Path, points: Sequence[PlanePoint], title: str) -> None:
-    """Draw the mean accuracy at each (Δ, γ), and the line Δ + γ = 1.
+    Below the line Δ + γ = 1 the condition of Yuan et al. (NeurIPS 2023, arXiv 2302.08155) holds, which is sufficient
+    for learning, not necessary.
 
-    Below the line the condition of Yuan et al. (NeurIPS 2023, arXiv 2302.08155) holds, which is sufficient for
-    learning, not necessary.
-
-    Args:
-        path: the PNG.
-        points: at least one; Δ and γ of 0 … 1, at least one accuracy each. Else a ValueError is raised.
-        title: above the picture.
+    ``points`` are Δ, γ, and the accuracies of at least one student in percent.
     """
-    if not points:
-        raise ValueError('plot_plane was given no points.')
-    for number, point in enumerate(points):
-        shares = np.array([point.unreliability, point.ambiguity, *(value / 100 for value in point.accuracies)])
-        if not len(point.accuracies) or not ((shares >= 0) & (shares <= 1)).all():
-            raise ValueError(f'point {number} is {point}, expected Δ and γ of 0 … 1 and accuracies of 0 … 100 %.')
     figure = Figure(figsize=(6.5, 5.5), layout='constrained')
     axes = figure.subplots()
-    unreliability, ambiguity, means = np.array([(*point[:2], np.mean(point.accuracies)) for point in points]).T
+    unreliability, ambiguity, means = np.array([(*point[:2], np.mean(point[2])) for point in points]).T
     dots = axes.scatter(unreliability, ambiguity, c=means, s=900, vmin=0, vmax=100, cmap='viridis', edgecolors='k')
     for x, y, mean in zip(unreliability, ambiguity, means, strict=True):
         axes.annotate(f'{mean:.0f}', (x, y), ha='center', va='center', color='k' if mean > 55 else 'w')
@@ -133,15 +111,10 @@ def plot_plane(path: str | Path, points: Sequence[PlanePoint], title: str) -> No
     save_figure(figure, path)
 
 
-@dataclass(frozen=True)
-class Series:
-    """A line of a picture of error, bias and variance.
+class Series(NamedTuple):
+    """A line of a picture of error, bias and variance, by name: a value for each x, and (low, high) of its bar.
 
-    Args:
-        label: in the legend.
-        x: of the points; None: one value that holds everywhere, drawn as a dashed line.
-        values: error, bias and variance by name, one number for each point.
-        intervals: (low, high) of each point by name; None: no bars.
+    Without x, the single value is drawn as a dashed horizontal line.
     """
 
     label: str
@@ -151,12 +124,9 @@ class Series:
 
 
 def plot_bias_variance(path: str | Path, rows: Mapping[str, Sequence[Series]], title: str) -> None:
-    """Draw error, bias and variance beside each other, with one row of panels for each x axis.
+    """Draw error, bias and variance beside each other as a PNG, with one row of panels for each x axis.
 
-    Args:
-        path: the PNG.
-        rows: the series by the name of their x axis, such as ``'epoch'``, or ``'τ'``, which is logarithmic.
-        title: above the picture.
+    ``rows`` has the series by the name of their x axis, such as ``'epoch'``, or ``'τ'``, which is logarithmic.
     """
     figure = Figure(figsize=(11, 3.3 * len(rows) + .9), layout='constrained')
     figure.suptitle(title)
@@ -164,7 +134,16 @@ def plot_bias_variance(path: str | Path, rows: Mapping[str, Sequence[Series]], t
     for of_row, (name, series) in zip(panels, rows.items(), strict=True):
         for axes, quantity in zip(of_row, QUANTITIES, strict=True):
             for number, line in enumerate(series):
-                _draw(axes, line, quantity, f'C{number % 10}')
+                values, colour = np.asarray(line.values[quantity]), f'C{number % 10}'
+                if line.x is None:
+                    axes.axhline(values[0], color=colour, linestyle='--', label=line.label)
+                    continue
+                bars = None
+                if line.intervals is not None:  # a bootstrap interval need not contain the estimate
+                    low, high = np.array(line.intervals[quantity]).T
+                    bars = [np.maximum(values - low, 0), np.maximum(high - values, 0)]
+                axes.errorbar(line.x, values, yerr=bars, fmt='o-', color=colour, markersize=4, capsize=3,
+                              label=line.label)
             if name == 'τ':
                 axes.set_xscale('log', base=2)
                 axes.xaxis.set_major_formatter('{x:g}')
@@ -179,7 +158,7 @@ def plot_bias_variance(path: str | Path, rows: Mapping[str, Sequence[Series]], t
 
 
 def reliability(bins: np.ndarray) -> Figure:
-    """Accuracy over confidence, of ``Calibration.bins``, and the diagonal of a calibrated teacher."""
+    """Reliability diagram of ``Calibration.bins``, with the diagonal of a calibrated teacher."""
     figure, axes = _chart('confidence', 'accuracy', xlim=(0, 1), ylim=(0, 1))
     for place, (count, _, accuracy) in enumerate(bins):
         if count:  # pale below 1% of the fullest bin
@@ -190,7 +169,7 @@ def reliability(bins: np.ndarray) -> Figure:
 
 
 def entropies(counts: np.ndarray, num_classes: int) -> Figure:
-    """The histogram of ``Calibration.entropy_counts``, on an axis of log(1 + images)."""
+    """Histogram of ``Calibration.entropy_counts``, on an axis of log(1 + images)."""
     powers = [10**power for power in range(len(str(int(counts.max()))) + 1)]
     width = math.log(num_classes) / len(counts)
     figure, axes = _chart('entropy, nats', 'images, logarithmic', xlim=(0, math.log(num_classes)))
@@ -206,33 +185,32 @@ def misleading(found: BiasedLabels) -> Figure:
     figure, axes = _chart('k', 'probability', ylim=(0, 1.5))
     total, marker = found.unreliability + found.ambiguity, 'o' if len(ks) <= 20 else ''
     axes.fill_between(ks, np.minimum(total, 1), 1, color=COLOURS['good'], alpha=.22, linewidth=0)
-    for name, values, colour in (('unreliability', found.unreliability, COLOURS['a']),
-                                 ('ambiguity', found.ambiguity, COLOURS['b'])):
+    for name, colour in (('unreliability', COLOURS['a']), ('ambiguity', COLOURS['b'])):
         if name in found.intervals:
             axes.fill_between(ks, *found.intervals[name], color=colour, alpha=.22, linewidth=0)
-        axes.plot(ks, values, color=colour, marker=marker, markersize=4)
+        axes.plot(ks, getattr(found, name), color=colour, marker=marker, markersize=4)
     axes.plot(ks, total, '--', color=COLOURS['c'])
     if found.best_k:
         axes.axvline(found.best_k, linestyle=':', color=COLOURS['good'])
-    if len(ks) > 20:
+    if marker:
+        axes.set_xticks(ks)
+    else:
         axes.set_xscale('log')
         axes.xaxis.set_major_formatter('{x:g}')
-    else:
-        axes.set_xticks(ks)
     return figure
 
 
 def svg(figure: Figure, label: str) -> str:
-    """A chart that was drawn in `COLOURS` as an SVG element in the colours of the page; ``label`` is its alt text."""
+    """A chart in `COLOURS` as an SVG element in the colours of the page, with ``label`` as alternative text."""
     buffer = io.StringIO()
-    with matplotlib.rc_context({**_STYLE, 'svg.hashsalt': label}):  # names that no other chart of the page has
+    with matplotlib.rc_context({**_STYLE, 'svg.hashsalt': label}):  # names that are unique on the page
         figure.savefig(buffer, format='svg', transparent=True,
                        metadata=dict.fromkeys(('Format', 'Type', 'Creator', 'Date')))
     text = buffer.getvalue()
     text = text[text.index('<svg'):].replace('<svg', f'<svg role="img" aria-label="{escape(label)}"', 1)
     for name, colour in COLOURS.items():
         text = text.replace(colour, f'var(--{name})')
-    # no other chart has the names that are referred to; the others, such as figure_1, are dropped
+    # names without a reference, such as figure_1, are repeated in other charts
     return re.sub(r' id="([^"]+)"', lambda found: found[0] if f'#{found[1]}' in text else '', text)
 
 
@@ -242,25 +220,3 @@ def _chart(xlabel: str, ylabel: str, **settings: Any) -> tuple[Figure, Axes]:
         axes = figure.subplots()
         axes.set(xlabel=xlabel, ylabel=ylabel, **settings)
     return figure, axes
-
-
-def _draw(axes: Axes, line: Series, quantity: str, colour: str) -> None:
-    values = line.values[quantity]
-    if line.x is None:
-        axes.axhline(values[0], color=colour, linestyle='--', label=line.label)
-        return
-    bars = None
-    if line.intervals is not None:  # an interval of a bootstrap need not hold the estimate
-        low, high = np.array(line.intervals[quantity]).T
-        bars = [np.maximum(values - low, 0), np.maximum(high - values, 0)]
-    axes.errorbar(line.x, values, yerr=bars, fmt='o-', color=colour, markersize=4, capsize=3, label=line.label)
-
-
-def _is_record(epoch: Any) -> bool:
-    return (isinstance(epoch, dict) and all(_is_number(epoch.get(name)) for name in _NUMBERS)
-            and isinstance(epoch.get('weight_histogram'), list) and all(map(_is_number, epoch['weight_histogram']))
-            and sum(epoch['weight_histogram']) > 0)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and bool(np.isfinite(value))

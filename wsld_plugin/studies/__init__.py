@@ -1,1 +1,1 @@
-"""Many runs, and what is measured of them."""
+"""Many runs, and their measures: tables over seeds, bias and variance, reports on teachers."""

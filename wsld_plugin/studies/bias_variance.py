@@ -1,8 +1,8 @@
-"""Bias and variance of the methods of a plan whose students are trained on disjoint parts of the training set."""
+"""Bias and variance of the methods of a plan, of students on disjoint parts of the training set."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from wsld_plugin.files import write_atomically
 from wsld_plugin.hooks.predictions import epoch_files, read_log_probabilities, read_target
 
 from .plan import Cell, Plan
-from .runs import Result, Run, check_none_failed, finished, train_missing
+from .runs import Result, Run, finished, train_missing
 from .table import Score, aligned_table
 
 Intervals = dict[str, tuple[float, float]]
@@ -38,12 +38,12 @@ class Finding:
         row, method, tau: of the cell.
         models, samples: M, and N of the test set.
         accuracy: top-1 in percent of the last epoch, over the models.
-        epochs: totals as `Decomposition.totals` by epoch.
+        epochs: `Decomposition.totals` by epoch.
         over_samples: 95 % bootstrap intervals of the last epoch over the test samples.
         over_models: the same over the models, given their teachers; None below `MIN_MODELS` models.
-        difference: last epoch less that of the plan's first cell: totals, with paired intervals of both kinds.
-        irreducible: entropy of the true posterior, if known; error and bias do not contain it.
-        notes: a sentence each.
+        difference: totals of the last epoch minus those of the first cell, with both kinds of paired intervals.
+        irreducible: mean entropy of the true posterior, if known; error and bias do not contain it.
+        notes: remarks of the decomposition.
         machines: hardware and versions of the runs.
         teachers: number of teachers that the plan trains for the models; None without any.
     """
@@ -72,34 +72,35 @@ class Finding:
         return f'{self.row}: {self.method}'
 
 
-def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> list[Finding]:
-    """Train the missing runs of a plan with parts, measure bias and variance, and write the report.
+def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> None:
+    """Train the missing runs of a plan with parts, measure bias and variance, and write and print the report.
 
-    The report covers the cells whose runs are all finished, also when other runs failed; without any such cell an
-    earlier report is kept. The cells are compared with the first one. ``train=False`` only reports.
+    The report is ``<work_dir>/<plan>_bias_variance.md``, ``.json`` and ``.png``. It covers the cells whose runs are
+    all finished, also if other runs failed; without any such cell an earlier report is kept. The cells are compared
+    with the first one. ``train=False`` only reports.
 
     Raises:
         ConfigError: before anything is trained, for an invalid plan or config.
-        RunError: at the end, if runs failed or no cell can be reported.
+        RunError: at the end, if runs failed or no cell can be reported; see `measure_cells`.
     """
     if plan.parts is None:
         raise ConfigError(f'{plan.name} has no parts, which bias and variance need. Add parts to the plan '
                           'in place of seeds, or train it with tools/reproduce.py.')
     runs = plan.runs(work_dir, check_files=train)
-    errors = train_missing(plan.title, runs.values(), work_dir, jobs) if train else []
+    failure = train_missing(plan.title, runs.values(), work_dir, jobs) if train else None
     findings, left_out = measure_cells(plan, runs)
     if findings:
-        write_findings(plan, work_dir, findings, left_out)
-    check_none_failed(errors)
+        _write(plan, work_dir, findings, left_out)
+    if failure:
+        raise failure
     if not findings:
         hint = '' if train else (' Runs with other options are in other folders: give the options that they had, or '
                                  'train without --report-only.')
         raise RunError('\n'.join([f'No cell can be reported from {work_dir}; nothing is written.{hint}', *left_out]))
-    return findings
 
 
 def measure_cells(plan: Plan, runs: Mapping[Cell, Sequence[Run]]) -> tuple[list[Finding], list[str]]:
-    """A finding for each cell whose runs are all finished, and a sentence for each cell that is left out.
+    """A finding for each cell whose runs are all finished, and a message for each cell that is left out.
 
     Cells with missing runs, or with predictions that are infinite or NaN, are left out. Predictions are read one
     epoch at a time, as memory maps.
@@ -127,7 +128,9 @@ def measure_cells(plan: Plan, runs: Mapping[Cell, Sequence[Run]]) -> tuple[list[
         if cell == plan.cells[0]:
             first = (finding.last, *draws)
         elif first:
-            last, over_samples, over_models = map(_minus, (finding.last, *draws), first)
+            last, over_samples, over_models = (
+                one and other and {name: one[name] - other[name] for name in QUANTITIES}
+                for one, other in zip((finding.last, *draws), first, strict=True))
             finding = replace(finding, difference=dict(
                 last or {}, over_samples=_intervals(over_samples), over_models=_intervals(over_models)))
         findings.append(finding)
@@ -168,38 +171,29 @@ def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result]) -> tupl
         epochs[epoch] = found.totals()
     over_samples = resample_samples(found)
     over_models = resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
-    return Finding(
+    finding = Finding(
         cell.row, cell.method, cell.tau, len(runs), len(labels),
         Score.of([result.last_accuracy for result in results]), epochs, _intervals(over_samples) or {},
-        _intervals(over_models), None,
-        None if posteriors is None else float(entropy(posteriors).mean()), found.notes,
-        tuple(sorted({result.machine for result in results})),
-        None if teachers is None else len(set(teachers))), over_samples, over_models
+        _intervals(over_models), irreducible=None if posteriors is None else float(entropy(posteriors).mean()),
+        notes=found.notes, machines=tuple(sorted({result.machine for result in results})),
+        teachers=None if teachers is None else len(set(teachers)))
+    return finding, over_samples, over_models
 
 
 def _intervals(draws: Mapping[str, Any] | None) -> Intervals | None:
     return {quantity: interval(draws[quantity]) for quantity in QUANTITIES} if draws else None
 
 
-def _minus(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return {quantity: one[quantity] - other[quantity] for quantity in QUANTITIES} if one and other else None
-
-
-def write_findings(plan: Plan, work_dir: Path, findings: Sequence[Finding], left_out: Sequence[str]) -> None:
-    """Write ``<work_dir>/<plan>_bias_variance.md``, ``.json`` and ``.png``, and print the tables."""
-    from wsld_plugin.analysis.plots import plot_bias_variance  # matplotlib is not needed to train
-
+def _write(plan: Plan, work_dir: Path, findings: Sequence[Finding], left_out: Sequence[str]) -> None:
     text = '\n\n'.join([plan.title, *paragraphs(plan, findings), *(['\n'.join(left_out)] if left_out else [])])
     base = work_dir / f'{plan.name}_bias_variance'
-    write_atomically(base.with_suffix('.md'), (text + '\n').encode())
     content = dict(plan=plan.name, title=plan.title, models=len(plan.seeds), parts=plan.parts, size=plan.size,
                    teachers=plan.teachers, options=dict(plan.options), left_out=list(left_out),
                    findings=[asdict(finding) for finding in findings])
+    write_atomically(base.with_suffix('.md'), (text + '\n').encode())
     write_atomically(base.with_suffix('.json'), (json.dumps(content, indent=1) + '\n').encode())
-    rows = _series(findings)
-    if rows:
-        plot_bias_variance(base.with_suffix('.png'), rows, f'{plan.title}, {len(plan.seeds)} models')
-    print(f'\n{text}\n\nWritten: {base}.md, .json' + (', .png' if rows else ''))
+    drawn = _draw(base.with_suffix('.png'), findings, f'{plan.title}, {len(plan.seeds)} models')
+    print(f'\n{text}\n\nWritten: {base}.md, .json' + (', .png' if drawn else ''))
 
 
 def paragraphs(plan: Plan, findings: Sequence[Finding]) -> list[str]:
@@ -234,26 +228,29 @@ def _row(finding: Finding, values: Mapping[str, float], *kinds: Intervals | None
         for quantity in QUANTITIES)]
 
 
-def _series(findings: Sequence[Finding]) -> dict[str, list]:
-    from wsld_plugin.analysis.plots import Series
+def _draw(path: Path, findings: Sequence[Finding], title: str) -> bool:
+    """Draw error, bias and variance over τ and over the epochs; False if there is neither a τ nor several epochs."""
+    from wsld_plugin.analysis.plots import Series, plot_bias_variance  # matplotlib is not needed to train
 
-    def totals(members: Sequence[Finding]) -> dict[str, list[float]]:
-        return {quantity: [finding.last[quantity] for finding in members] for quantity in QUANTITIES}
+    def columns(totals: Iterable[Mapping[str, Any]]) -> dict[str, list]:
+        totals = list(totals)
+        return {quantity: [each[quantity] for each in totals] for quantity in QUANTITIES}
 
-    against_tau: list[Series] = []
+    rows: dict[str, list[Series]] = {}
     lines: dict[str, list[Finding]] = {}
     for finding in findings:
-        if finding.tau is None:
-            against_tau.append(Series(finding.method, None, totals([finding])))
-        else:
+        if finding.tau is not None:
             lines.setdefault(finding.row, []).append(finding)
-    for row, members in lines.items():
-        kinds = [finding.over_models or finding.over_samples for finding in members]
-        against_tau.append(Series(row, [finding.tau or 0. for finding in members], totals(members),
-                                  {quantity: [kind[quantity] for kind in kinds] for quantity in QUANTITIES}))
-    rows = {'τ': against_tau} if lines else {}
+    if lines:
+        rows['τ'] = [Series(finding.method, None, columns([finding.last])) for finding in findings
+                     if finding.tau is None]
+        rows['τ'] += [Series(row, [finding.tau or 0. for finding in members],
+                             columns(finding.last for finding in members),
+                             columns(finding.over_models or finding.over_samples for finding in members))
+                      for row, members in lines.items()]
     if any(len(finding.epochs) > 1 for finding in findings):
-        rows['epoch'] = [Series(str(finding), list(finding.epochs), {
-            quantity: [of_epoch[quantity] for of_epoch in finding.epochs.values()] for quantity in QUANTITIES})
-            for finding in findings]
-    return rows
+        rows['epoch'] = [Series(str(finding), list(finding.epochs), columns(finding.epochs.values()))
+                         for finding in findings]
+    if rows:
+        plot_bias_variance(path, rows, title)
+    return bool(rows)

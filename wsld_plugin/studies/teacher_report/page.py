@@ -1,4 +1,4 @@
-"""``tools/soft_labels_report.py``: the page of a teacher's soft labels, and its numbers as JSON."""
+"""The page of ``tools/soft_labels_report.py``, and its numbers as JSON."""
 from __future__ import annotations
 
 import json
@@ -20,7 +20,7 @@ from wsld_plugin.studies.runs import machine
 from wsld_plugin.version import __version__
 
 from .images import find_device, find_subject
-from .measures import Findings, Undecided, as_json, measure, notes, verdict
+from .measures import PAIRS, Findings, as_json, measure, notes, verdict
 
 PAGE, NUMBERS = 'index.html', 'report.json'
 
@@ -33,13 +33,13 @@ def soft_labels_report(config: str, checkpoint: str | None = None, *, out: str |
     Args:
         config, checkpoint, split, max_samples, options: as of
             :func:`wsld_plugin.studies.teacher_report.images.find_subject`.
-        out: folder of the report, of which an earlier report is overwritten; default:
+        out: folder of the report; an earlier report in it is overwritten. None:
             ``work_dirs/<name of the config>/soft_labels_<split>``.
-        device: of the teacher; default: the best one.
+        device: of the teacher; None: the best one.
         max_k: the largest k; None: the number of classes, but at most 100.
 
     Returns:
-        The folder, the numbers, the sentence that says what they predict, and further notes.
+        The folder, the numbers, the verdict, and further notes.
 
     Raises:
         ConfigError, CheckpointError, FileNotFoundError: before the images are measured. RunError: samples or soft
@@ -74,10 +74,9 @@ def check_folder(folder: Path) -> None:
     present = [name for name in (PAGE, NUMBERS) if (folder / name).exists()]
     try:
         numbers = json.loads((folder / NUMBERS).read_text())
-    except (OSError, ValueError):
-        numbers = None
-    is_report = (isinstance(numbers, dict) and {'verdict', 'settings', 'k'} <= set(numbers)
-                 and not (folder / PAGE).is_dir())
+        is_report = {'verdict', 'settings', 'k'} <= set(numbers) and not (folder / PAGE).is_dir()
+    except (OSError, ValueError, TypeError):
+        is_report = False
     if present and not is_report:
         raise ConfigError(f'{folder} holds {" and ".join(present)}, and no report of this tool: nothing is '
                           'overwritten. Give another folder as --out, or move these files.')
@@ -85,16 +84,7 @@ def check_folder(folder: Path) -> None:
 
 def page(findings: Findings, title: str, verdict: str, notes: Sequence[str], image: Callable[[int], np.ndarray],
          settings: Mapping[str, Any]) -> str:
-    """The whole page, as HTML.
-
-    Args:
-        findings: the numbers.
-        title: the teacher's name.
-        verdict: the sentence at the top.
-        notes: sentences below it.
-        image: the picture of an index of the data set, uint8 (H, W) or (H, W, 3).
-        settings: how it was measured, by name.
-    """
+    """The whole page, as HTML; ``image`` gives the picture of an index of the data set, uint8 (H, W) or (H, W, 3)."""
     rows = [[name.replace('_', ' '), value] for name, value in settings.items()]
     return document(f'Soft labels of {title}', verdict, notes, _numbers(findings), _bias(findings),
                     _calibration(findings), _images(findings, image),
@@ -117,9 +107,9 @@ def _numbers(findings: Findings) -> str:
 
 def _bias(findings: Findings) -> str:
     found, names = findings.biased, findings.classes
-    measures = dict(unreliability=found.unreliability, ambiguity=found.ambiguity, margin=found.margin)
-    rows = [[k, *(_estimate(value, found.intervals.get(name), k) for name, value in measures.items()),
-             names[found.ambiguous_class[k - 1]]] for k in range(1, len(found.margin) + 1)]
+    rows = [[k + 1, *('{:.3f} ({:.3f} … {:.3f})'.format(getattr(found, name)[k], *ends[:, k])
+                      for name, ends in found.intervals.items()), names[found.ambiguous_class[k]]]
+            for k in range(len(found.margin))]
     caption = (f'{key("a")} Δ<sub>k</sub>: the right class is not among the k largest. {key("b")} γ<sub>k</sub>: how '
                f'often the most frequent wrong class is. {key("c")} Their sum; {key("good")} where it is below 1, '
                f'and the best k, {found.best_k or "here none"}. Bands: 95% of a bootstrap over images.')
@@ -169,20 +159,17 @@ def _calibration(findings: Findings) -> str:
 
 
 def _images(findings: Findings, image: Callable[[int], np.ndarray]) -> str:
-    cards = ''.join(_card(sample, findings.classes, image(sample.index)) for sample in findings.undecided)
+    names, cards = [escape(name) for name in findings.classes], []
+    for sample in findings.undecided:
+        picture, label = image(sample.index), names[sample.label]
+        rows = ''.join(f'<li{" class=right" if c == sample.label else ""}><span>{names[c]}</span><span>{p:.3f}</span>'
+                       f'<i style="width:{100 * p:.1f}%"></i></li>' for c, p in sample.top)
+        cards.append(f'<figure><img{" class=tiny" if max(picture.shape[:2]) < 64 else ""} src="{data_uri(picture)}" '
+                     f'alt="Image {sample.index}, labelled {label}"><figcaption>image {sample.index}, label {label}, '
+                     f'{sample.entropy:.2f} nats</figcaption><ol>{rows}</ol></figure>')
     return section('Undecided images',
                    small('The images of the largest entropy, with their largest soft labels; the label is green.'),
-                   f'<div class="cards">{cards}</div>')
-
-
-def _card(sample: Undecided, names: Sequence[str], image: np.ndarray) -> str:
-    label = escape(names[sample.label])
-    rows = ''.join(f'<li{" class=right" if c == sample.label else ""}><span>{escape(names[c])}</span>'
-                   f'<span>{p:.3f}</span><i style="width:{100 * p:.1f}%"></i></li>' for c, p in sample.top)
-    picture = (f'<img{" class=tiny" if max(image.shape[:2]) < 64 else ""} src="{data_uri(image)}" '
-               f'alt="Image {sample.index}, labelled {label}">')
-    caption = f'image {sample.index}, label {label}, {sample.entropy:.2f} nats'
-    return f'<figure>{picture}<figcaption>{caption}</figcaption><ol>{rows}</ol></figure>'
+                   f'<div class="cards">{"".join(cards)}</div>')
 
 
 def _classes(findings: Findings) -> str:
@@ -197,15 +184,10 @@ def _classes(findings: Findings) -> str:
 
 def _confused(findings: Findings) -> str:
     rows = [[findings.classes[pair.label], findings.classes[pair.taken_for], f'{pair.mistakes:,.4g}',
-             f'{pair.share:.2%}', f'{pair.probability:.4f}'] for pair in findings.confused]
+             f'{pair.share:.2%}', f'{pair.probability:.4f}'] for pair in findings.calibration.most_confused(PAIRS)]
     heads = ('class', 'taken for', 'images', 'of the class', 'mean probability')
     return section('Classes taken for each other', table(heads, rows, 'Pairs, most mistakes first', words=(1, ))
                    if rows else '<p>No class has any probability of another.</p>')
-
-
-def _estimate(values: np.ndarray, ends: np.ndarray | None, k: int) -> str:
-    interval = '' if ends is None else f' ({ends[0, k - 1]:.3f} … {ends[1, k - 1]:.3f})'
-    return f'{values[k - 1]:.3f}{interval}'
 
 
 def _number(value: float) -> str:

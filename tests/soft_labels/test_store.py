@@ -130,7 +130,7 @@ def test_an_index_is_as_wide_as_the_classes_need(classes, width):
 
 
 @pytest.mark.parametrize(('value', 'label', 'message'), [
-    (math.nan, 0, 'not finite'), (-math.inf, 0, 'not finite'), (0., -1, 'holds class -1'), (0., 2, 'holds class 2')])
+    (math.nan, 0, 'not finite'), (-math.inf, 0, 'not finite'), (0., -1, 'has class -1'), (0., 2, 'has class 2')])
 def test_logits_that_are_not_finite_and_labels_that_are_no_class_are_refused(value, label, message):
     with pytest.raises(ValueError, match=message):
         encode(torch.tensor([[0., value]]), torch.tensor([label]))

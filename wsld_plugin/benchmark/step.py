@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from wsld_plugin.config.models import build_model, resolve_model_cfg
 from wsld_plugin.datasets.keyed import SampleKey
-from wsld_plugin.engine.accelerate import compile_backbones, compile_losses, use_channels_last
+from wsld_plugin.engine.accelerate import compile_backbones, compile_losses, unsafe_layer, use_channels_last
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.errors import ConfigError, RunError, did_you_mean
 from wsld_plugin.soft_labels import CachedTeacher
@@ -223,9 +223,10 @@ class HandWrittenStep:
     def __init__(self, cfg: Config, batch: tuple[torch.Tensor, torch.Tensor], stacked: bool, like: TrainStep) -> None:
         self.new_batch = lambda: batch
         self.model, self.teacher = build_model(cfg.model.architecture), build_model(cfg.model.teacher)
+        self.order = torch.contiguous_format if unsafe_layer(like.model) else torch.channels_last
         for network, role in ((self.model, 'student'), (self.teacher, 'teacher')):
             network.load_state_dict(getattr(like.model, role).state_dict())
-            network.to(get_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(get_device(), memory_format=self.order)  # type: ignore[call-overload]
         self.model.train()
         self.teacher.eval()
         loss, = cfg.model.distiller.distill_losses.values()
@@ -241,7 +242,7 @@ class HandWrittenStep:
         if self.preprocessor.to_rgb and images.shape[1] == 3:
             images = images.flip(1)
         images = (images.float() - self.preprocessor.mean) / self.preprocessor.std
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=self.order)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             with torch.no_grad():
                 t = self.teacher(images, mode='tensor')

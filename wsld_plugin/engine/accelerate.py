@@ -197,7 +197,7 @@ def use_channels_last(model: nn.Module) -> None:
     whose channels-last kernel writes outside its memory (torch 2.11, oneDNN; seen with AVX2): a 1×1 convolution with
     a stride and fewer than 16 input channels, or GroupNorm.
     """
-    reason = _unsafe_layer(model) if any(isinstance(module, nn.Conv2d) for module in model.modules()) else \
+    reason = unsafe_layer(model) if any(isinstance(module, nn.Conv2d) for module in model.modules()) else \
         'the model has no 2-d convolution'
     if reason:
         print_log(f'accelerate.channels_last: left out, {reason}.', logger='current')
@@ -206,7 +206,7 @@ def use_channels_last(model: nn.Module) -> None:
     cast(nn.Module, model.data_preprocessor).register_forward_hook(_to_channels_last)
 
 
-def _unsafe_layer(model: nn.Module) -> str | None:
+def unsafe_layer(model: nn.Module) -> str | None:
     """The layer of a model on a CPU, or of its teacher, whose channels-last kernel is faulty."""
     if get_device() != 'cpu':  # where the model is going to be
         return None

@@ -1,7 +1,7 @@
 """Networks restated in plain operations, with the weights of a module in their order of definition."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ class PlainNetwork:
 
     def __init__(self, network: nn.Module) -> None:
         torch.manual_seed(0)
+        self.network = network
         network.double().train(False)
         for name, value in network.state_dict().items():
             if value.dim() > 1:
@@ -35,10 +36,25 @@ class PlainNetwork:
         weight, bias, mean, var = (self.left.pop(0).view(-1, 1, 1) for _ in range(4))
         return (x - mean) / (var + eps).sqrt() * weight + bias
 
-    def conv_norm(self, x: torch.Tensor, act: Callable | None = F.relu, eps: float = 1e-5, **options) -> torch.Tensor:
+    def conv_norm(self, x: torch.Tensor, act: Callable | None = F.relu, **options) -> torch.Tensor:
         """Convolution, BatchNorm, activation."""
-        x = self.norm(self.conv(x, **options), eps)
+        x = self.norm(self.conv(x, **options))
         return x if act is None else act(x)
+
+    def assert_same(self, x: torch.Tensor, *expected: torch.Tensor) -> None:
+        """The network's maps of ``x`` are ``expected``, from all weights, and not trivially so.
+
+        Each of its parameters has a finite gradient, and no convolution's is zero.
+        """
+        maps = self.network(x)
+        for actual, map_ in zip(maps if isinstance(maps, Sequence) else [maps], expected, strict=True):
+            assert map_.std() > 0
+            torch.testing.assert_close(actual, map_, rtol=1e-9, atol=1e-9)
+        assert not self.left
+        actual.square().sum().backward()
+        for name, parameter in self.network.named_parameters():
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.any() or parameter.dim() == 1, name
 
 
 def images(size: int = 16) -> torch.Tensor:
@@ -50,10 +66,3 @@ def shuffled(x: torch.Tensor, groups: int) -> torch.Tensor:
     """Interleave the channels of the groups: the first of each group, then the second of each, …"""
     each = x.shape[1] // groups
     return x[:, [group * each + i for i in range(each) for group in range(groups)]]
-
-
-def assert_same(actual: torch.Tensor, expected: torch.Tensor, plain: PlainNetwork) -> None:
-    """Assert that both are equal, that all weights are used, and that the output is not constant."""
-    assert not plain.left
-    assert expected.std() > 0
-    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)

@@ -39,7 +39,7 @@ class Machine:
         return time_in_turns(dict(variants), rounds, warmup, self.synchronise, self.clock)
 
 
-@pytest.mark.parametrize('rounds', [2, 3, 41])
+@pytest.mark.parametrize('rounds', [2, 41])
 def test_median_and_quartiles_are_those_of_the_paired_ratios(rounds):
     own, other = np.random.default_rng(rounds).lognormal(size=(2, rounds))
     assert paired_ratio(own.tolist(), other.tolist()) == pytest.approx(np.quantile(own / other, [.25, .5, .75]))
@@ -47,8 +47,7 @@ def test_median_and_quartiles_are_those_of_the_paired_ratios(rounds):
     assert paired_ratio(slow * .75, slow * .5) == pytest.approx((1.5, 1.5, 1.5))
 
 
-@pytest.mark.parametrize('count', [1, 2, 5])
-@pytest.mark.parametrize('start', [0, 7])
+@pytest.mark.parametrize(('count', 'start'), [(1, 0), (2, 7), (5, 0)])
 def test_every_variant_takes_every_place_equally_often(count, start):
     rounds = [order(count, number) for number in range(start * count, (start + 1) * count)]
     for place in range(count):

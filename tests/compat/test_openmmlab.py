@@ -32,8 +32,30 @@ def run(code: str) -> dict:
 
 @pytest.fixture(scope='module')
 def imported() -> dict:
-    return run('''
+    """The errors of an import without one package, and with an old torch; then the state after a complete import."""
+    return run(f'''
         import json, os, subprocess, sys
+        import torch
+
+        def message():
+            try:
+                import wsld_plugin
+            except ImportError as error:
+                return str(error)
+            finally:
+                for name in [name for name in sys.modules if name.startswith('wsld_plugin')]:
+                    del sys.modules[name]
+
+        refusals = dict()
+        for missing in {PACKAGES!r}:
+            sys.modules[missing] = None
+            refusals[missing] = message()
+            del sys.modules[missing]
+        version = torch.__version__
+        torch.__version__ = type(version)('2.5.1')
+        refusals['torch'] = message()
+        torch.__version__ = version
+
         import mmcv
         mmcv.__version__ = '2.3.99'  # more than MMRazor accepts, on both stacks
         started = []
@@ -42,8 +64,6 @@ def imported() -> dict:
 
         import wsld_plugin
         from mmengine.runner import checkpoint as loaders
-        from mmengine.logging import HistoryBuffer
-        import torch
 
         def state():
             return [id(sys.modules['mmrazor.structures.quantization']), mmcv.__version__, sorted(sys.modules),
@@ -58,19 +78,15 @@ def imported() -> dict:
         from mmrazor.models import SingleTeacherDistill
         from mmrazor.models.quantizers import TorchNativeQuantizer
         try:
-            TorchNativeQuantizer(global_qconfig={})
+            TorchNativeQuantizer(global_qconfig=dict())
         except ImportError as error:
             quantizer = str(error)
-        print(json.dumps({
-            'version': wsld_plugin.__version__,
-            'same': same,
-            'mmcv': mmcv.__version__,
-            'started': started,
-            'distiller': SingleTeacherDistill.__name__,
-            'quantizer': quantizer,
-            'half': [name for name in sys.modules if name.startswith('mmrazor.structures.quantization.')],
-            'bound': mmrazor.structures.quantization is sys.modules['mmrazor.structures.quantization'],
-            'pip': 'pip' in sys.modules}))
+        print(json.dumps(dict(
+            refusals=refusals, version=wsld_plugin.__version__, same=same, mmcv=mmcv.__version__, started=started,
+            distiller=SingleTeacherDistill.__name__, quantizer=quantizer,
+            half=[name for name in sys.modules if name.startswith('mmrazor.structures.quantization.')],
+            bound=mmrazor.structures.quantization is sys.modules['mmrazor.structures.quantization'],
+            pip='pip' in sys.modules)))
     ''')
 
 
@@ -79,13 +95,13 @@ def test_mmrazor_models_can_be_imported_with_a_newer_mmcv_which_keeps_its_versio
     assert imported['mmcv'] == '2.3.99'
 
 
-def test_quantizers_name_the_torch_that_they_need(imported):
-    assert 'torch<2.1' in imported['quantizer']
-
-
-def test_the_quantization_stand_in_is_imported_completely(imported):
+def test_the_quantization_stand_in_is_complete_and_names_the_torch_that_quantizers_need(imported):
     assert imported['half'] == []
     assert imported['bound']
+    assert 'torch<2.1' in imported['quantizer']
+    for name in ('BackendConfigs', 'QConfigHandler'):
+        with pytest.raises(ImportError, match=r'torch<2\.1'):
+            getattr(sys.modules[QUANTIZATION], name)({'any': 'argument'})
 
 
 def test_applying_twice_changes_nothing_and_nothing_is_installed_or_started(imported):
@@ -95,46 +111,16 @@ def test_applying_twice_changes_nothing_and_nothing_is_installed_or_started(impo
     assert imported['version'] == version.__version__
 
 
-@pytest.fixture(scope='module')
-def refusals() -> dict:
-    """The error of an import without one package, or with an old torch."""
-    return run(f'''
-        import json, sys
-        import torch
-
-        class Missing:
-            def find_spec(self, name, path=None, target=None):
-                if name.partition('.')[0] == missing:
-                    raise ModuleNotFoundError(f'No module named {{missing!r}}')
-
-        def message():
-            try:
-                import wsld_plugin
-            except ImportError as error:
-                return str(error)
-            finally:
-                for name in [name for name in sys.modules if name.startswith('wsld_plugin')]:
-                    del sys.modules[name]
-
-        said = {{}}
-        sys.meta_path.insert(0, Missing())
-        for missing in {PACKAGES!r}:
-            said[missing] = message()
-        missing, torch.__version__ = None, type(torch.__version__)('2.5.1')
-        said['torch'] = message()
-        print(json.dumps(said))
-    ''')
-
-
-@pytest.mark.parametrize('package', PACKAGES)
-def test_a_missing_package_is_named_with_both_extras(refusals, package):
-    assert f'needs {package}, not installed' in refusals[package]
-    assert all(extra in refusals[package] for extra in EXTRAS)
-
-
-def test_an_old_torch_is_named(refusals):
+def test_missing_packages_are_named_with_both_extras_and_an_old_torch_is_named(imported, monkeypatch):
+    refusals = imported['refusals']
+    for package in PACKAGES:
+        assert f'needs {package}, not installed' in refusals[package]
+        assert all(extra in refusals[package] for extra in EXTRAS)
     assert 'torch >= 2.6' in refusals['torch']
     assert '2.5.1' in refusals['torch']
+    monkeypatch.setattr(openmmlab, 'find_spec', lambda name: name not in ('mmcv', 'mmrazor') or None)
+    with pytest.raises(ImportError, match='needs mmcv, mmrazor, not installed'):
+        openmmlab.check_requirements()
 
 
 # the forks format with another library, and quickly
@@ -156,31 +142,21 @@ def calls(monkeypatch):
 
 
 @needs_yapf
-def test_the_text_is_yapfs_and_made_once(calls):
+def test_the_text_is_yapfs_and_made_once_until_the_config_changes(calls):
+    once = config.FormatCode
+    openmmlab.cache_config_text()  # a second call changes nothing
+    assert config.FormatCode is once
     cfg = Config(dict(model=dict(type='A', sizes=[1, 2]), lr=.1))
     first = cfg.pretty_text
     assert cfg.pretty_text == first
     assert len(calls) == 1
     assert Config.fromstring(first, '.py').to_dict() == cfg.to_dict()
-
-
-@needs_yapf
-def test_a_config_that_changes_is_formatted_anew(calls):
-    cfg = Config(dict(lr=.1))
-    before = cfg.pretty_text
     cfg.lr = .2
-    assert cfg.pretty_text == before.replace('0.1', '0.2')
+    assert cfg.pretty_text == first.replace('0.1', '0.2')
     assert len(calls) == 2
 
 
-@needs_yapf
-def test_a_second_call_changes_nothing(calls):
-    once = config.FormatCode
-    openmmlab.cache_config_text()
-    assert config.FormatCode is once
-
-
-def test_idle_where_mmengine_does_not_format(monkeypatch):
+def test_nothing_is_cached_where_mmengine_does_not_format(monkeypatch):
     monkeypatch.delattr(config, 'FormatCode', raising=False)
     openmmlab.cache_config_text()
     assert not hasattr(config, 'FormatCode')
@@ -196,15 +172,12 @@ def seen(monkeypatch):
     return versions
 
 
-@pytest.mark.parametrize('accepted', ['2.0.1', '2.1.0'])
-def test_an_accepted_mmcv_version_is_not_changed(monkeypatch, seen, accepted):
-    monkeypatch.setattr(mmcv, '__version__', accepted)
-    openmmlab.import_mmrazor_with_newer_mmcv()
-    assert seen == []
-    assert mmcv.__version__ == accepted
-
-
-def test_mmrazor_is_not_imported_twice(monkeypatch, seen):
+def test_an_accepted_version_is_not_changed_and_mmrazor_is_not_imported_twice(monkeypatch, seen):
+    for accepted in ('2.0.1', '2.1.0'):
+        monkeypatch.setattr(mmcv, '__version__', accepted)
+        openmmlab.import_mmrazor_with_newer_mmcv()
+        assert seen == []
+        assert mmcv.__version__ == accepted
     monkeypatch.setattr(mmcv, '__version__', '2.3.6')
     monkeypatch.setitem(sys.modules, 'mmrazor', object())
     openmmlab.import_mmrazor_with_newer_mmcv()
@@ -222,22 +195,16 @@ def test_a_newer_version_is_hidden_for_the_import_alone_and_restored_if_it_fails
     assert mmcv.__version__ == '2.3.6'
 
 
-def test_mmrazors_own_algorithm_turns_in_place_operations_off():
-    cfg = distillation(type='mmrazor.SingleTeacherDistill')
-    cfg.pop('teacher_ckpt')
-    model = MODELS.build(cfg)
-    switches = [module.inplace for part in (model.architecture, model.teacher) for module in part.modules()
-                if hasattr(module, 'inplace')]
-    assert switches
-    assert not any(switches)
-
-
 def test_a_feature_before_an_in_place_operation_is_recorded_as_it_was():
     cfg = distillation(type='mmrazor.SingleTeacherDistill')
     cfg.pop('teacher_ckpt')
     source = 'backbone.layer1.0.bn1'  # followed by ReLU
     cfg['distiller']['student_recorders']['feature'] = dict(type='mmrazor.ModuleOutputs', source=source)
     model = MODELS.build(cfg)
+    switches = [module.inplace for part in (model.architecture, model.teacher) for module in part.modules()
+                if hasattr(module, 'inplace')]
+    assert switches
+    assert not any(switches)
     with model.distiller.student_recorders:
         model.student(torch.randn(2, 3, 16, 16), mode='tensor')
     assert (model.distiller.student_recorders.get_recorder('feature').get_record_data() < 0).any()
@@ -260,25 +227,7 @@ def test_a_quantization_package_that_can_be_imported_stays(monkeypatch):
     assert sys.modules[QUANTIZATION] is real
 
 
-def test_an_imported_quantization_package_stays():
-    before = sys.modules[QUANTIZATION]
-    openmmlab.replace_quantization()
-    assert sys.modules[QUANTIZATION] is before
-
-
-@pytest.mark.parametrize('name', ['BackendConfigs', 'QConfigHandler'])
-def test_the_stand_in_names_the_torch_that_it_needs(name):
-    with pytest.raises(ImportError, match=r'torch<2\.1'):
-        getattr(sys.modules[QUANTIZATION], name)({'any': 'argument'})
-
-
 def test_nothing_is_imported_by_the_check():
     before = set(sys.modules)
     openmmlab.check_requirements()
     assert set(sys.modules) == before
-
-
-def test_all_missing_packages_are_named_at_once(monkeypatch):
-    monkeypatch.setattr(openmmlab, 'find_spec', lambda name: name not in ('mmcv', 'mmrazor') or None)
-    with pytest.raises(ImportError, match='needs mmcv, mmrazor, not installed'):
-        openmmlab.check_requirements()

@@ -25,12 +25,13 @@ BROKEN = ('replknet-31*', 'swinv2-*_8xb128_in21k-192px.py', '*coco.py', 'resnet5
           'maskfeat/benchmarks/*')
 
 
-def shipped():
+def shipped(every):
+    """Paths of mmpretrain's configs: all, or the last of each family."""
     paths = sorted(path for path in SHIPPED.glob('*/**/*.py')
                    if path.relative_to(SHIPPED).parts[0] not in MULTIMODAL | {'_base_'}
                    and not any(path.match(pattern) for pattern in BROKEN))
     assert len(paths) > 400
-    return paths
+    return paths if every else list({path.relative_to(SHIPPED).parts[0]: path for path in paths}.values())
 
 
 def training():
@@ -100,8 +101,9 @@ def problems(cfg):
     return str(caught.value)
 
 
-def test_the_configs_that_mmpretrain_ships_pass():
-    for path in shipped():
+@pytest.mark.parametrize('every', [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_configs_that_mmpretrain_ships_pass(every):
+    for path in shipped(every):
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', 'The config file .* will be deprecated', DeprecationWarning)
             cfg = Config.fromfile(path)
@@ -117,17 +119,14 @@ def test_a_whole_training_config_passes():
     ('optim_wrapper>optim_warpper', 'optim_wrapper'),
     ('model.teacher_ckpt>teacher_chkpt', 'teacher_ckpt'),
     ('model.teacher.backbone.depth>dept', 'depth'),
-    ('model.teacher.head.init_cfg.std>sdt', 'std'),
     ('model.distiller.distill_losses.loss_kd.tau>taau', 'tau'),
     ('model.distiller.student_recorders.logits.source>sources', 'source'),
     ('train_dataloader.batch_size>batchsize', 'batch_size'),
     ('train_dataloader.dataset.dataset.data_root>data_rot', 'data_root'),
-    ('train_dataloader.dataset.dataset.pipeline.0.scale>scal', 'scale'),
     ('train_cfg.max_epochs>max_epoch', 'max_epochs'),
     ('val_evaluator.0.topk>top_k', 'topk'),
     ('optim_wrapper.paramwise_cfg.norm_decay_mult>norm_decay_mul', 'norm_decay_mult'),
     ('default_hooks.checkpoint>chekpoint', 'checkpoint'),
-    ('default_hooks.checkpoint.interval>intervals', 'interval'),
     ('data_preprocessor.mean>means', 'mean'),
     ('env_cfg.mp_cfg.opencv_num_threads>opencv_num_thread', 'opencv_num_threads'),
     ('randomness.seed>sed', 'seed'),
@@ -144,6 +143,7 @@ def test_a_misspelt_key_is_named_with_the_nearest(where, nearest):
 
 @pytest.mark.parametrize(('where', 'given', 'nearest'), [
     ('model.type', 'wsld_plugn.SoftLabelDistill', 'wsld_plugin.SoftLabelDistill'),
+    ('model.type', 'SoftLabelDistil', 'wsld_plugin.SoftLabelDistill'),
     ('model.teacher.backbone.type', 'ResNett', 'ResNet'),
     ('model.teacher.backbone.type', 'mmcls.ResNet', 'mmpretrain.ResNet'),
     ('model.distiller.distill_losses.loss_kd.type', 'wsld_plugin.KDD', 'wsld_plugin.KD'),
@@ -183,20 +183,16 @@ def test_keys_left_over_from_another_type_are_rejected_with_the_remedy():
     assert '_delete_=True' in message
 
 
-def test_a_misspelt_key_of_batch_augmentations_is_named():
-    cfg = training()
-    cfg['model']['architecture']['train_cfg'] = dict(augment=dict(type='Mixup', alpha=.2))
-    assert "model.architecture.train_cfg.augment={'type': 'Mixup', 'alpha': 0.2}: train_cfg takes no" in problems(cfg)
-
-
 def test_all_problems_are_reported_together():
     cfg = training()
+    cfg['model']['architecture']['train_cfg'] = dict(augment=dict(type='Mixup', alpha=.2))
     for where in ('train_cfg.max_epochs>max_epoch', 'model.teacher.backbone.depth>dept',
                   'randomness.seed>sed'):
         put(cfg, where, None)
     put(cfg, 'val_evaluator.0.type', 'Accurcy')
     message = problems(cfg)
-    assert ' has 4 problems:' in message
+    assert ' has 5 problems:' in message
+    assert "model.architecture.train_cfg.augment={'type': 'Mixup', 'alpha': 0.2}: train_cfg takes no" in message
     assert all(word in message for word in ("'max_epoch'", "'dept'", "'sed'", "'Accurcy'"))
 
 
@@ -275,7 +271,8 @@ class PassesOn(Closed):
 ])
 def test_keys_are_compared_with_the_signatures_of_the_base_classes(registered, cls, accepted, rejected):
     registered(MODELS, cls)
-    check_config(Config(dict(model=dict(type=cls.__name__, **dict.fromkeys(accepted, 1)))))
+    value = {0: 1, 'a': {1: 2}}  # keys that are no strings are allowed
+    check_config(Config(dict(model=dict(type=cls.__name__, **dict.fromkeys(accepted, value)))))
     for key in rejected:
         cfg = dict(model={'type': cls.__name__, key: 1})
         assert f'model.{key}=1: {cls.__name__} takes no' in problems(cfg)
@@ -297,11 +294,6 @@ def test_for_an_unknown_type_the_message_names_custom_imports():
     assert 'custom_imports' in problems(dict(model=dict(type='Zzyzx')))
 
 
-def test_keys_that_are_not_strings_are_allowed(registered):
-    registered(MODELS, PassesOn)
-    check_config(Config(dict(model=dict(type='PassesOn', depth={0: 1, 'a': {1: 2}}))))
-
-
 def test_a_part_of_a_distiller_without_a_type_is_shown_with_the_nearest_part():
     cfg = training()
     cfg['model']['distiller']['connectors'] = dict(
@@ -319,13 +311,6 @@ def test_a_scheduler_that_begins_after_the_end_is_rejected():
         check_config(Config(cfg))
     cfg['train_cfg'] = dict(by_epoch=True, max_epochs=30)
     check_config(Config(cfg))
-
-
-def test_a_misspelt_part_of_this_package_is_named_with_its_scope():
-    cfg = training()
-    cfg['model']['type'] = 'SoftLabelDistil'
-    with pytest.raises(ConfigError, match=r"Did you mean 'wsld_plugin\.SoftLabelDistill'"):
-        check_config(Config(cfg))
 
 
 @pytest.mark.parametrize('where', [

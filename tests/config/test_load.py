@@ -65,7 +65,6 @@ def test_without_options_the_config_is_mmengines_own():
     ('configs/wsld/wsld_resnet34_resnet18_8xb23_in1k.py', WSLD),
     ('configs/wsdl/wsld_resnet34_resnet18_8xb32_in1k', WSLD),
     ('config/kd/kd_resnet34_resnet18_8xb32_in1k.py', KD),
-    ('kd_resnet34_resnet18_8xb32_in1k.py', KD),
     ('configs/digits.py', 'configs/_base_/schedules/digits.py'),
     ('mmpretrain::resnet/resnet-18_8xb32_in1k.py', RESNET),
     ('mmpretrain::resent/resnet18_8xb32_in1k.py', RESNET),
@@ -74,18 +73,15 @@ def test_a_misspelt_path_is_rejected_with_the_nearest(project, given, nearest):
     assert rejected(given) == f'{given} does not exist. Did you mean {nearest!r}?'
 
 
-def test_an_absolute_path_is_corrected_absolutely(project):
+def test_an_absolute_path_is_corrected_absolutely_and_a_folder_is_not_a_config(project):
     wanted = project / KD
     assert repr(str(wanted)) in rejected(str(wanted).replace('/kd/', '/dk/'))
+    assert 'is a folder' in rejected('configs/wsld')
 
 
 @pytest.mark.parametrize('given', ['configs/zzz.py', '/no/such/place.py', 'notes.txt/below.py'])
 def test_without_a_similar_name_nothing_is_suggested(project, given):
     assert rejected(given).startswith(f'{given} does not exist, and no config near it')
-
-
-def test_a_folder_is_not_a_config(project):
-    assert 'is a folder' in rejected('configs/wsld')
 
 
 @pytest.mark.parametrize(('base', 'nearest'), [
@@ -141,35 +137,27 @@ def test_a_custom_import_that_fails_is_named(project):
         config(project, "custom_imports = dict(imports=['no_such_module_anywhere'])\n"))
 
 
-@pytest.mark.parametrize(('option', 'value'), [
-    ('train_cfg.max_epochs', 7),
-    ('param_scheduler.0.milestones', [5, 6]),
-    ('work_dir', 'elsewhere'),                         # new, and read by the Runner
-    ('default_hooks.checkpoint.save_best', 'auto'),
-    ('model.architecture.head.num_classes', 10),       # merged into the named model
-    ('model.teacher.backbone.depth', 50),
-])
-def test_an_option_is_merged(project, option, value):
-    cfg = load_config(config(project, DISTILL), {option: value})
-    for key in option.split('.'):
-        cfg = cfg[int(key)] if key.isdigit() else cfg[key]
-    assert cfg == value
-
-
-def test_options_are_not_changed_by_what_happens_to_the_config(project):
-    options = {'train_cfg': dict(by_epoch=True, max_epochs=9)}
-    load_config(config(project, DISTILL), options).train_cfg.max_epochs = 1
-    assert options == {'train_cfg': dict(by_epoch=True, max_epochs=9)}
+def test_options_are_merged_and_do_not_change_with_the_config(project):
+    options = {'train_cfg': dict(by_epoch=True, max_epochs=7),
+               'param_scheduler.0.milestones': [5, 6],
+               'work_dir': 'elsewhere',                         # new, and read by the Runner
+               'default_hooks.checkpoint.save_best': 'auto',
+               'model.architecture.head.num_classes': 10,       # merged into the named model
+               'model.teacher.backbone.depth': 50}
+    cfg = load_config(config(project, DISTILL), options)
+    for option, value in options.items():
+        found = cfg
+        for key in option.split('.'):
+            found = found[int(key)] if key.isdigit() else found[key]
+        assert found == value
+    cfg.train_cfg.max_epochs = 1
+    assert options['train_cfg'] == dict(by_epoch=True, max_epochs=7)
 
 
 @pytest.mark.parametrize(('option', 'nearest'), [
-    ('optim_wraper', 'optim_wrapper'),
     ('trian_cfg.max_epochs', 'train_cfg'),
-    ('train_cfg.max_epoch', 'max_epochs'),
     ('default_hooks.chekpoint.interval', 'checkpoint'),
-    ('model.architecture.haed.num_classes', 'head'),
     ('model.architecture.head.num_clases', 'num_classes'),
-    ('model.teacher.backbone.dept', 'depth'),
 ])
 def test_an_option_that_nothing_reads_is_rejected_when_the_config_is_checked(project, option, nearest):
     with pytest.raises(ConfigError) as caught:
@@ -225,8 +213,7 @@ def test_a_dump_is_the_same_config_and_imports_what_the_named_configs_import(pro
     assert load_config(project / 'dump.py').to_dict() == cfg.to_dict()
 
 
-@pytest.mark.parametrize('name', ['wsld_resnet18-w32_resnet18-w8_digits', 'wsld_ensemble_resnet18-w8_digits',
-                                  'wsld_cached_resnet18-w32_resnet18-w8_digits'])
+@pytest.mark.parametrize('name', ['wsld_ensemble_resnet18-w8_digits', 'wsld_cached_resnet18-w32_resnet18-w8_digits'])
 def test_a_run_reads_each_config_and_resolves_each_model_once(tmp_path, monkeypatch, name):
     files, models = Counter(), Counter()
     from_file, merged_model = Config.fromfile, load._merged_model
@@ -240,8 +227,7 @@ def test_a_run_reads_each_config_and_resolves_each_model_once(tmp_path, monkeypa
         return merged_model(cfg, where, named)
     monkeypatch.setattr(Config, 'fromfile', staticmethod(counted_file))
     monkeypatch.setattr(load, '_merged_model', counted_model)
-    weights = {'wsld_resnet18-w32_resnet18-w8_digits': ['teacher_ckpt'],
-               'wsld_ensemble_resnet18-w8_digits': ['teacher.members.0.checkpoint', 'teacher.members.1.checkpoint'],
+    weights = {'wsld_ensemble_resnet18-w8_digits': ['teacher.members.0.checkpoint', 'teacher.members.1.checkpoint'],
                'wsld_cached_resnet18-w32_resnet18-w8_digits': ['teacher.checkpoint']}[name]
     cfg = training_config(str(CONFIGS / f'wsld/{name}.py'), work_dir=str(tmp_path),
                           options={f'model.{key}': False for key in weights})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from factories import BGR, RGB, classifier, distiller
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from wsld_plugin.config.models import build_model, resolve_model_cfg, student_model_cfg
@@ -37,20 +37,12 @@ def keys_of(value):
             yield from keys_of(item)
 
 
-@pytest.mark.parametrize('cfg_path', [RESNET, DEIT, 'mmpretrain::regnet/regnetx-400mf_8xb128_in1k.py'])
+@pytest.mark.parametrize('cfg_path', [RESNET, DEIT])
 def test_without_overrides_it_is_the_model_of_the_named_config(cfg_path):
     shipped = Config.fromfile(SHIPPED / cfg_path.split('::')[1])
     assert named(cfg_path) == dict(
         shipped.model.to_dict(), _scope_='mmpretrain',
         data_preprocessor=dict(shipped.data_preprocessor.to_dict(), type='ClsDataPreprocessor'))
-
-
-def test_the_built_model_has_the_weights_that_mmengine_builds():
-    own = build_model(dict(cfg_path=RESNET))
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        theirs = MODELS.build(Config.fromfile(SHIPPED / RESNET.split('::')[1]).model)
-    shapes = {name: value.shape for name, value in theirs.state_dict().items()}
-    assert {name: value.shape for name, value in own.state_dict().items()} == shapes
 
 
 def test_a_preprocessor_inside_the_named_model_stays(tmp_path):
@@ -61,27 +53,17 @@ def test_a_preprocessor_inside_the_named_model_stays(tmp_path):
     assert named(str(path))['data_preprocessor']['mean'] == [1.]
 
 
-def test_another_class_count_changes_the_built_model():
-    model = build_model(dict(cfg_path=RESNET, head=dict(num_classes=10)))
-    assert model.head.fc.out_features == 10
-    assert model.eval()(torch.zeros(1, 3, 32, 32), mode='tensor').shape == (1, 10)
-
-
-def test_a_drop_rate_changes_the_built_model():
-    model = build_model(dict(cfg_path=DEIT, backbone=dict(drop_rate=.25, arch='deit-t')))
-    rates = {module.p for module in model.backbone.modules() if isinstance(module, nn.Dropout)}
-    assert .25 in rates
-
-
-def test_another_loss_changes_the_built_model():
+def test_overrides_change_the_built_model_under_any_default_scope():
     loss = dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=.3)
-    model = build_model(dict(cfg_path=RESNET, head=dict(loss=loss)))
+    with DefaultScope.overwrite_default_scope('mmrazor'):
+        model = build_model(dict(cfg_path=RESNET, head=dict(num_classes=10, loss=loss),
+                                 backbone=dict(stem_channels=8),
+                                 data_preprocessor=dict(mean=[1., 2., 3.], to_rgb=False)))
+    assert type(model).__name__ == 'ImageClassifier'
+    assert model.eval()(torch.zeros(1, 3, 32, 32), mode='tensor').shape == (1, 10)
+    assert model.backbone.conv1.out_channels == 8
     assert type(model.head.loss_module).__name__ == 'LabelSmoothLoss'
     assert model.head.loss_module.label_smooth_val == .3
-
-
-def test_another_normalisation_changes_the_built_model():
-    model = build_model(dict(cfg_path=RESNET, data_preprocessor=dict(mean=[1., 2., 3.], to_rgb=False)))
     assert model.data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
     assert model.data_preprocessor.to_rgb is False
 
@@ -91,7 +73,6 @@ def test_delete_replaces_and_leaves_no_trace():
                 head=dict(in_channels=1280), train_cfg=dict(_delete_=True, augments=dict(type='Mixup', alpha=.2)))
     assert cfg['backbone'] == dict(type='MobileNetV2', act_cfg=dict(type='ReLU'))
     assert '_delete_' not in set(keys_of(cfg))
-    assert type(build_model(cfg).backbone).__name__ == 'MobileNetV2'
 
 
 @pytest.mark.parametrize(('augments', 'expected'), [
@@ -103,10 +84,10 @@ def test_a_list_is_replaced_or_changed_by_index(augments, expected):
 
 
 @pytest.mark.parametrize('kind', [dict, ConfigDict])
-def test_the_given_config_is_left_alone(kind):
+def test_the_given_config_is_not_changed(kind):
     given = kind(cfg_path=RESNET, head=dict(loss=dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=.1)))
     before = copy.deepcopy(given)
-    build_model(given)
+    resolve_model_cfg(given)
     assert given == before
 
 
@@ -162,19 +143,11 @@ def test_messages_name_the_place_in_a_larger_config():
         resolve_model_cfg(dict(members=[dict(model=dict(cfg_path='mmpretrain::x/y.py'))]), where='model.teacher')
 
 
-def test_a_built_model_is_returned_as_it_is():
+def test_a_built_model_is_returned_as_it_is_and_a_model_without_a_type_is_rejected():
     module = nn.Linear(2, 3)
     assert build_model(module) is module
-
-
-def test_a_model_without_a_type_is_rejected():
     with pytest.raises(ConfigError, match='needs a type'):
         build_model(dict(backbone=dict(type='ResNet', depth=18)))
-
-
-def test_a_named_model_builds_under_any_default_scope():
-    with DefaultScope.overwrite_default_scope('mmrazor'):
-        assert type(build_model(dict(cfg_path=RESNET))).__name__ == 'ImageClassifier'
 
 
 def test_pkg_resources_is_not_needed(monkeypatch):

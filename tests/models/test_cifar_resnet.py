@@ -1,52 +1,93 @@
 import pytest
 import torch
 from mmpretrain.models.backbones.resnet import BasicBlock
+from plain_network import PlainNetwork, images
+from torch import nn
 from torch.nn import functional as F
 
-from wsld_plugin.errors import ConfigError
-from wsld_plugin.models.cifar_resnet import DEPTHS, CifarResNet
+from wsld_plugin.models.cifar_resnet import CifarDenseNet, CifarResNet, CifarResNeXt, PreActBlock, WideResNet
 
 
-def test_three_stages_halve_the_size_and_double_the_channels():
-    network = CifarResNet(8, out_indices=(0, 1, 2))
-    shapes = [tuple(features.shape) for features in network(torch.zeros(2, 3, 32, 32))]
-    assert shapes == [(2, 16, 32, 32), (2, 32, 16, 16), (2, 64, 8, 8)]
+def test_a_resnet_equals_plain_operations():
+    network = CifarResNet(14, stem_channels=8, base_channels=12, out_indices=(0, 1, 2))
+    plain = PlainNetwork(network)
+    x, maps = plain.conv_norm(images()), []
+    for stage in range(3):
+        for block in range(2):
+            stride = 2 if stage and not block else 1
+            y = plain.conv_norm(plain.conv_norm(x, stride=stride), None)
+            x = F.relu(y + (x if block else plain.conv_norm(x, None, stride=stride)))
+        maps.append(x)
+    plain.assert_same(images(), *maps)
 
 
-def test_the_function_is_that_of_plain_residual_blocks():
+def test_a_resnext_equals_plain_operations():
+    network = CifarResNeXt(20, groups=2, width_per_group=4)
+    plain = PlainNetwork(network)
+    x = plain.conv_norm(images(8))
+    for stage in range(3):
+        for block in range(2):
+            stride = 2 if stage and not block else 1
+            y = plain.conv_norm(x)
+            assert y.shape[1] == 2 * 4 * 2 ** stage
+            y = plain.conv_norm(plain.conv_norm(y, stride=stride, groups=2), None)
+            x = F.relu(y + (x if block else plain.conv_norm(x, None, stride=stride)))
+    plain.assert_same(images(8), x)
+
+
+@pytest.mark.parametrize(('depth', 'widen_factor'), [(10, 1), (16, 2)])
+def test_a_wide_resnet_equals_plain_operations(depth, widen_factor):
+    network = WideResNet(depth, widen_factor, out_indices=(0, 1, 2))
+    plain = PlainNetwork(network)
+    x, width, maps = plain.conv(images()), 16, []
+    for stage in range(3):
+        for block in range((depth - 4) // 6):
+            out_width = 16 * 2 ** stage * widen_factor
+            stride = 2 if stage and not block else 1
+            active = F.relu(plain.norm(x))
+            y = plain.conv(F.relu(plain.norm(plain.conv(active, stride))))
+            # the width alone decides: WRN-d-1 adds the raw input in its very first block
+            x = y + (x if width == out_width else plain.conv(active, stride))
+            width = out_width
+        maps.append(x)
+    plain.assert_same(images(), *maps[:2], F.relu(plain.norm(x)))
+
+
+def test_dropout_of_a_wide_resnet_acts_in_training_alone():
     torch.manual_seed(0)
-    network = CifarResNet(14, stem_channels=8, base_channels=12).double()
-    network.eval()
-    for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            value.uniform_(.5, 1.5) if 'var' in name else value.normal_(std=.3)
-    images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
-    state = network.state_dict()
-
-    def conv_bn(x, conv, bn, stride=1):
-        weight = state[f'{conv}.weight']
-        x = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
-        parts = (state[f'{bn}.{part}'] for part in ('running_mean', 'running_var', 'weight', 'bias'))
-        return F.batch_norm(x, *parts)
-
-    x = F.relu(conv_bn(images, 'conv1', 'bn1'))
-    for stage in (1, 2, 3):
-        for block in (0, 1):
-            here, stride = f'layer{stage}.{block}', 2 if stage > 1 and block == 0 else 1
-            y = F.relu(conv_bn(x, f'{here}.conv1', f'{here}.bn1', stride))
-            y = conv_bn(y, f'{here}.conv2', f'{here}.bn2')
-            if block == 0:
-                x = conv_bn(x, f'{here}.downsample.0', f'{here}.downsample.1', stride)
-            x = F.relu(x + y)
-    torch.testing.assert_close(network(images)[0], x)
+    with_dropout, without = PreActBlock(4, 4, 1, .5), PreActBlock(4, 4, 1, 0.)
+    without.load_state_dict(with_dropout.state_dict())
+    x = torch.randn(2, 4, 8, 8)
+    assert not torch.equal(with_dropout(x), without(x))
+    without.load_state_dict(with_dropout.state_dict())
+    assert torch.equal(with_dropout.eval()(x), without.eval()(x))
 
 
-@pytest.mark.parametrize('depth', [DEPTHS[0], DEPTHS[-1]])
-def test_depth_counts_the_layers_with_weights_on_the_main_path(depth):
-    blocks = sum(isinstance(module, BasicBlock) for module in CifarResNet(depth).modules())
-    assert 1 + 2 * blocks + 1 == depth  # the stem, two in a block, the classifier
+def test_a_densenet_equals_plain_operations():
+    network = CifarDenseNet(121)
+    # mmpretrain keeps the blocks and the transitions in two lists: put their weights in the order of use
+    ordered = [name for part in ['stem', *(f'{part}.{i}' for i in range(4) for part in ('stages', 'transitions'))]
+               for name in network.state_dict() if name.startswith(part) and 'num_batches' not in name]
+    plain = PlainNetwork(network)
+    assert len(ordered) == len(plain.left)
+    plain.left = [network.state_dict()[name] for name in ordered]
+
+    x = plain.conv(images(8))
+    for stage, layers in enumerate((6, 12, 24, 16)):
+        for _ in range(layers):
+            y = plain.conv(F.relu(plain.norm(x)))
+            assert y.shape[1] == 4 * 32
+            x = torch.cat([x, plain.conv(F.relu(plain.norm(y)))], 1)
+        if stage < 3:
+            x = plain.conv(plain.norm(x))  # no ReLU between the two
+            x = x.unflatten(3, (-1, 2)).mean(4).unflatten(2, (-1, 2)).mean(3)
+    plain.assert_same(images(8), F.relu(plain.norm(x)))
 
 
-def test_another_depth_is_refused_with_the_choices():
-    with pytest.raises(ConfigError, match=r'depth=21, expected one of 8, 14, 20'):
-        CifarResNet(21)
+def test_depth_counts_the_layers_with_weights():
+    for depth in (8, 110):  # the stem, two in a block, the classifier
+        assert sum(isinstance(module, BasicBlock) for module in CifarResNet(depth).modules()) * 2 + 2 == depth
+    convs = [name for name, module in CifarResNeXt(29, 2, 4).named_modules() if isinstance(module, nn.Conv2d)]
+    assert sum('downsample' not in name for name in convs) + 1 == 29
+    for depth in (10, 40):  # the stem, two in a block, the shortcut of each stage
+        assert sum(isinstance(module, nn.Conv2d) for module in WideResNet(depth, 2).modules()) == depth

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from wsld_plugin.config.models import build_model, resolve_model_cfg
 from wsld_plugin.datasets.keyed import SampleKey
-from wsld_plugin.engine.accelerate import compile_backbones, compile_losses, unsafe_layer, use_channels_last
+from wsld_plugin.engine.accelerate import compile_model, unsafe_layer, use_channels_last
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.errors import ConfigError, RunError, did_you_mean
 from wsld_plugin.soft_labels import CachedTeacher
@@ -198,9 +198,7 @@ class TrainStep:
             if parts.get('channels_last'):
                 use_channels_last(self.model)
             if parts.get('compile'):
-                arguments = {} if parts['compile'] is True else parts['compile']
-                compile_backbones(self.model, arguments)
-                compile_losses(self.model, arguments)
+                compile_model(self.model, parts['compile'])
             self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         for group in self.optim_wrapper.param_groups:
             group['lr'] = 0.0

@@ -82,7 +82,7 @@ def header(**settings: Any) -> dict[str, Any]:
     here = os.path.relpath(sys.argv[0])
     tool = sys.argv[0] if here.startswith('..') else Path(here).as_posix()
     return dict(date=date.today().isoformat(), machine=machine(), threads=torch.get_num_threads(),
-                load=round(os.getloadavg()[0], 1) if hasattr(os, 'getloadavg') else None,
+                load=round(os.getloadavg()[0], 1),
                 versions=dict(mmengine=mmengine.__version__, mmpretrain=mmpretrain.__version__,
                               mmrazor=mmrazor.__version__, wsld_plugin=__version__),
                 command=shlex.join(['python', tool, *sys.argv[1:]]), **settings)
@@ -92,5 +92,5 @@ def head_lines(report: Mapping[str, Any]) -> list[str]:
     """:func:`header` as text."""
     versions = ', '.join(f'{name} {version}' for name, version in report['versions'].items())
     threads = f'{report["threads"]} thread' + 's' * (report['threads'] != 1)
-    load = '' if report['load'] is None else f', load average {report["load"]} before it'
-    return [f'{report["date"]}, {report["machine"]}, {threads}{load}; {versions}.', f'`{report["command"]}`']
+    return [f'{report["date"]}, {report["machine"]}, {threads}, load average {report["load"]} before it; {versions}.',
+            f'`{report["command"]}`']

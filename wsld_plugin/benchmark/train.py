@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from statistics import fmean, median
@@ -11,11 +12,9 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from wsld_plugin.config.check import check_data, check_teacher
-from wsld_plugin.engine.training import end_workers, training_config
+from wsld_plugin.engine.training import train, training_config
 from wsld_plugin.studies.table import aligned_table
 
 from .timing import head_lines, header, order, paired_ratio
@@ -122,17 +121,9 @@ def short_run(path: str, iterations: int, options: Mapping[str, Any] | None = No
         cfg = training_config(path, work_dir=folder, validate=False, options=dict(options or {}))
         cfg.default_hooks.checkpoint.interval = cfg.train_cfg.max_epochs = 10**9
         cfg.experiment_name = f'benchmark_{time.time_ns()}'  # mmengine keeps one logger for every name
-        check_data(cfg)
-        check_teacher(cfg)
-        runner = RUNNERS.build(cfg)
         clock = StepClock(iterations)
-        runner.register_hook(clock)
-        try:
-            runner.train()
-        except _EnoughError:
-            pass
-        finally:
-            end_workers(runner)
+        with suppress(_EnoughError):
+            train(cfg, clock)
         return clock.parts
 
 

@@ -12,8 +12,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from wsld_plugin.compat.safe_checkpoints import safe_load
-from wsld_plugin.errors import CheckpointError, did_you_mean
+from wsld_plugin.compat.safe_checkpoints import check_exists, safe_load
+from wsld_plugin.errors import CheckpointError
 
 State = dict[str, torch.Tensor]
 
@@ -92,7 +92,7 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
         raise CheckpointError(f'{role} checkpoint {path}: {len(broken)} of {len(state)} tensors hold NaN or '
                               f'infinity: {", ".join(_shortened(broken))}. The training that wrote it had diverged: '
                               'use an earlier checkpoint, or train again with a lower learning rate.')
-    problems = _misfits(model, state)
+    problems = misfits(model, state)
     if problems:
         raise CheckpointError(
             f'{role} checkpoint {path} ({", ".join(notes) or "plain weights"}) does not fit '
@@ -104,9 +104,9 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
 
 
 def _read(path: str, role: str) -> Any:
-    if path.endswith('.safetensors'):
-        return _read_safetensors(path, role)
     try:
+        if path.endswith('.safetensors'):
+            return _read_safetensors(path, role)
         return CheckpointLoader.load_checkpoint(path, map_location='cpu') if '://' in path else safe_load(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{role} checkpoint: {error}') from None
@@ -117,9 +117,7 @@ def _read_safetensors(path: str, role: str) -> dict[str, Any]:
     file = Path(path).expanduser()
     if '://' in path:
         raise CheckpointError(f'{role} checkpoint {path} is a URL: download it, and name the .safetensors file.')
-    if not file.is_file():
-        beside = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise FileNotFoundError(f'{role} checkpoint: there is no file {file}.{did_you_mean(file.name, beside)}')
+    check_exists(file)
     try:
         with safe_open(file, framework='pt') as opened:
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  it is not a dict
@@ -154,8 +152,8 @@ def _unpacked(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
     return state, notes
 
 
-def _misfits(model: nn.Module, state: State) -> list[str]:
-    """Load the weights; return one line for each kind of mismatch."""
+def misfits(model: nn.Module, state: Mapping[str, Any]) -> list[str]:
+    """Load weights into a model; return one line for each kind of mismatch."""
     try:
         # a copy: hooks of some backbones rename or resize entries in place
         missing, unexpected = model.load_state_dict(dict(state), strict=False)
@@ -167,7 +165,7 @@ def _misfits(model: nn.Module, state: State) -> list[str]:
             for kind, keys in (('missing', missing), ('unexpected', unexpected)) if keys]
 
 
-def _class_count(own: Mapping[str, torch.Tensor], state: State) -> list[str]:
+def _class_count(own: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> list[str]:
     """What to write where only the number of classes differs."""
     unlike = {name: value for name, value in state.items() if name in own and own[name].shape != value.shape}
     counts = {len(value) for value in unlike.values()}

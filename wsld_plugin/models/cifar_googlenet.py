@@ -9,7 +9,7 @@ from torch import nn
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.registry import MODELS
 
-from .stages import StagedBackbone, conv_bn
+from .stages import Init, StagedBackbone, conv_bn
 
 # channels of 1×1; of 3×3 and of its reduction before it; of 5×5 likewise; of the pooled: table 1 of the paper
 STAGES = (
@@ -48,12 +48,7 @@ class CifarGoogLeNet(StagedBackbone):
     Args:
         drop_rate: of the channels of the last stage in training, in [0, 1). The source drops after average
             pooling, which is equivalent.
-        out_indices: which stages to return, 0 to 2.
-        in_channels: of the images.
-        init_cfg: as for any mmengine module; None, PyTorch's own, is the source's.
-
-    Raises:
-        ConfigError: a rate outside [0, 1), a stage that does not exist.
+        out_indices, in_channels, init_cfg: as of `StagedBackbone`; by default PyTorch's weights, as in the source.
 
     Source: Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, in the form that Yuan et al.,
     Teacher-free Knowledge Distillation, arXiv 1909.11723, compare: BatchNorm after every convolution (which also
@@ -62,11 +57,8 @@ class CifarGoogLeNet(StagedBackbone):
     128, instead of √(variance + 1e-5).
     """
 
-    def __init__(self,
-                 drop_rate: float = 0.4,
-                 out_indices: Sequence[int] = (2,),
-                 in_channels: int = 3,
-                 init_cfg: dict | Sequence[dict] | None = None) -> None:
+    def __init__(self, drop_rate: float = 0.4, out_indices: Sequence[int] = (2,), in_channels: int = 3,
+                 init_cfg: Init = None) -> None:
         if not 0 <= drop_rate < 1:
             raise ConfigError(f'drop_rate={drop_rate!r}, expected a probability in [0, 1).')
         width, stages = 192, []

@@ -8,7 +8,7 @@ from torch import nn
 from wsld_plugin.errors import check_choice
 from wsld_plugin.registry import MODELS
 
-from .stages import KAIMING, StagedBackbone, conv_bn
+from .stages import KAIMING, Init, StagedBackbone, conv_bn
 
 WIDTHS = (64, 128, 256, 512, 512)
 POOLED = (False, True, True, True, False)  # whether max-pooling stands before the stage
@@ -25,23 +25,15 @@ class CifarVGG(StagedBackbone):
     Args:
         depth: 8, 11, 13, 16 or 19, as the networks are named: the convolutions and the three linear layers of
             the ImageNet networks, where these have only the one of the head.
-        out_indices: which stages to return, 0 to 4.
-        in_channels: of the images.
-        init_cfg: as for any mmengine module; Kaiming's, as in the source.
-
-    Raises:
-        ConfigError: another depth, a stage that does not exist.
+        out_indices, in_channels, init_cfg: as of `StagedBackbone`; by default Kaiming's weights, as in the source.
 
     Source: Simonyan and Zisserman, arXiv 1409.1556, in the form that Tian et al., Contrastive Representation
     Distillation, arXiv 1910.10699, compare: with BatchNorm, although the convolutions have biases. Their code pools
     after the fourth stage too when images have 64 pixels; here images of any size are pooled three times.
     """
 
-    def __init__(self,
-                 depth: int,
-                 out_indices: Sequence[int] = (4,),
-                 in_channels: int = 3,
-                 init_cfg: dict | Sequence[dict] | None = KAIMING) -> None:
+    def __init__(self, depth: int, out_indices: Sequence[int] = (4,), in_channels: int = 3,
+                 init_cfg: Init = KAIMING) -> None:
         check_choice('depth', depth, BLOCKS)
         stages, before = [], in_channels
         for width, blocks, pooled in zip(WIDTHS, BLOCKS[depth], POOLED, strict=True):

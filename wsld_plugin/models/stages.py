@@ -1,8 +1,10 @@
-"""Shared by the networks for images of 32 pixels: a stem, stages, and the checks of their arguments."""
+"""Parts of the networks: a stem and stages, convolutions with BatchNorm, and the checks of their arguments.
+
+Every network raises ConfigError for an argument outside its documented range.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
@@ -10,27 +12,25 @@ from torch import nn
 
 from wsld_plugin.errors import ConfigError
 
+Init = dict | Sequence[dict] | None  # of mmengine's modules; None leaves PyTorch's own initialisation
 #: Normal with variance 2 / (outputs · kernel area), biases 0: the first weights in most of the tables' code.
 KAIMING = (dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer='_BatchNorm'))
 
 
 class StagedBackbone(BaseBackbone):
-    """A stem and stages, run one after the other.
+    """A stem and stages, run one after the other. The networks also take ``in_channels``, those of the images.
 
     Args:
         stem, stages: the modules.
-        out_indices: which stages to return, counted from 0.
-        init_cfg: as for any mmengine module; None leaves PyTorch's own initialisation.
+        out_indices: which stages to return, counted from 0; the networks return the last by default.
+        init_cfg: as of any mmengine module; None keeps PyTorch's own initialisation.
 
     Returns:
         A tuple with the feature map (N, C, H, W) of each stage in ``out_indices``, in order.
-
-    Raises:
-        ConfigError: a stage that does not exist.
     """
 
     def __init__(self, stem: nn.Module, stages: Sequence[nn.Module], out_indices: Sequence[int],
-                 init_cfg: Any = None) -> None:
+                 init_cfg: Init = None) -> None:
         super().__init__([*init_cfg] if isinstance(init_cfg, tuple) else init_cfg)
         check_out_indices(out_indices, len(stages))
         self.stem = stem

@@ -1,18 +1,21 @@
-"""The two MobileNetV2 of the CIFAR-100 tables; mmpretrain's has other channels, strides and first block."""
+"""MobileNetV1, which mmpretrain lacks, and the two MobileNetV2 of the CIFAR-100 tables."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmpretrain.models.utils import make_divisible
 from torch import nn
 
-from wsld_plugin.errors import ConfigError, check_choice, check_integer
+from wsld_plugin.errors import ConfigError, check_choice, check_integer, check_number
 from wsld_plugin.registry import MODELS
 
-from .stages import KAIMING, StagedBackbone, conv_bn
+from .stages import KAIMING, Init, StagedBackbone, conv_bn
 
-# channels and blocks of each stage: table 2 of the paper
+# MobileNetV1: channels, blocks and first stride of each stage, table 1 of the paper
+V1_STAGES = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
+# MobileNetV2: channels and blocks of each stage, table 2 of the paper
 CHANNELS = (16, 24, 32, 64, 96, 160, 320)
 BLOCKS = (1, 2, 3, 4, 3, 3, 1)
 VARIANTS: dict[str, dict[str, Any]] = dict(
@@ -20,6 +23,37 @@ VARIANTS: dict[str, dict[str, Any]] = dict(
              parts=dict(bias=False, act=nn.ReLU), init_cfg=KAIMING),
     tf_kd=dict(stem=dict(kernel_size=1, stride=1, padding=1), strides=(1, 2, 2, 2, 1, 1, 1),
                parts=dict(bias=True, act=nn.ReLU6), init_cfg=None))
+
+
+@MODELS.register_module()
+class MobileNetV1(StagedBackbone):
+    """A 3×3 convolution and 13 depthwise separable ones, each followed by BatchNorm and ReLU.
+
+    From images (N, 3, 224, 224) the five stages return 112, 56, 28, 14 and 7 pixels a side with 64, 128, 256, 512
+    and 1024 channels at width 1.
+
+    Args:
+        widen_factor: the paper's width multiplier α, > 0; channels are rounded to multiples of 8, which changes
+            nothing for the paper's 1, .75, .5 and .25.
+        out_indices, in_channels, init_cfg: as of `StagedBackbone`; by default Kaiming's weights. None: PyTorch's, as
+            in WSLD's code.
+
+    Source: Howard et al., MobileNets, arXiv 1704.04861, table 1. It prints stride 2 for the last depthwise
+    convolution, but 7×7 on both sides of it: the stride here is 1.
+    """
+
+    def __init__(self, widen_factor: float = 1.0, out_indices: Sequence[int] = (4,), in_channels: int = 3,
+                 init_cfg: Init = KAIMING) -> None:
+        check_number('widen_factor', widen_factor, 0, inclusive=False)
+        width, stages = make_divisible(32 * widen_factor, 8), []
+        stem = conv_bn(in_channels, width, 3, stride=2)
+        for channels, blocks, first_stride in V1_STAGES:
+            stage = nn.Sequential()
+            for block in range(blocks):
+                stage.append(conv_bn(width, width, 3, stride=1 if block else first_stride, groups=width))
+                stage.append(conv_bn(width, width := make_divisible(channels * widen_factor, 8)))
+            stages.append(stage)
+        super().__init__(stem, stages, out_indices, init_cfg)
 
 
 class InvertedResidual(nn.Module):
@@ -62,13 +96,8 @@ class CifarMobileNetV2(StagedBackbone):
             first table's network has .5.
         expand_ratio: of the hidden channels of all blocks but the first, an integer ≥ 1.
         variant: ``'crd'``, of Tian et al., or ``'tf_kd'``, of Yuan et al.
-        out_indices: which stages to return, 0 to 7.
-        in_channels: of the images.
-        init_cfg: as for any mmengine module; by default the source's: Kaiming's for ``crd``, PyTorch's own
-            for ``tf_kd``.
-
-    Raises:
-        ConfigError: a variant or stage that does not exist, a width or ratio that leaves no channels.
+        out_indices, in_channels, init_cfg: as of `StagedBackbone`; by default Kaiming's weights for ``crd`` and
+            PyTorch's for ``tf_kd``, as in the sources.
 
     Source: Sandler et al., MobileNetV2, arXiv 1801.04381, in the forms that Tian et al., Contrastive
     Representation Distillation, arXiv 1910.10699, and Yuan et al., Teacher-free Knowledge Distillation, arXiv
@@ -76,13 +105,8 @@ class CifarMobileNetV2(StagedBackbone):
     not to multiples of 8. The padded 1×1 stem is the second source's own: images grow from 32 to 34 pixels.
     """
 
-    def __init__(self,
-                 widen_factor: float = 1.0,
-                 expand_ratio: int = 6,
-                 variant: str = 'crd',
-                 out_indices: Sequence[int] = (7,),
-                 in_channels: int = 3,
-                 init_cfg: dict | Sequence[dict] | None = None) -> None:
+    def __init__(self, widen_factor: float = 1.0, expand_ratio: int = 6, variant: str = 'crd',
+                 out_indices: Sequence[int] = (7,), in_channels: int = 3, init_cfg: Init = None) -> None:
         check_choice('variant', variant, VARIANTS)
         if not int(min(CHANNELS) * widen_factor) >= 1:
             raise ConfigError(f'widen_factor={widen_factor!r}, expected a number ≥ 1/16, such as .5 or 1.')

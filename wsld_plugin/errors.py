@@ -20,6 +20,23 @@ class NonFiniteLossError(RuntimeError):
     """The loss or a weight became infinite or NaN."""
 
 
+class WriteError(OSError):
+    """A file cannot be written: the disk is full or read-only."""
+
+
+class Interrupted(Exception):
+    """A signal ended the training after a checkpoint was written.
+
+    Args:
+        number: of the signal; the exit status is 128 + ``number``, as a shell expects.
+        message: what was saved, and how to go on.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
 class RunError(RuntimeError):
     """A training run failed, or a step cannot be timed; the message says which and why."""
 
@@ -36,7 +53,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known name, or nothing; to be put behind an error message.
+    """A sentence that names the nearest known name, or nothing, to append to an error message.
 
     >>> did_you_mean('taau', ['tau', 'loss_weight'])
     " Did you mean 'tau'?"
@@ -46,13 +63,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
-    """Raise :class:`ConfigError` unless ``value`` is one of ``choices``; the message names the nearest.
-
-    Args:
-        name: what the value is called where it was set.
-        value: what was given.
-        choices: what may be given: names or numbers.
-    """
+    """Raise ConfigError unless ``value``, set as ``name``, is one of ``choices``; the message names the nearest."""
     if value in choices:
         return
     hint = ''
@@ -64,14 +75,7 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
 
 
 def check_integer(name: str, value: Any, lowest: int, highest: float = inf) -> None:
-    """Raise :class:`ConfigError` unless ``value`` is an integer in [lowest, highest]; True and False are none.
-
-    Args:
-        name: what the value is called where it was set.
-        value: what was given.
-        lowest: the smallest allowed value.
-        highest: the largest allowed value.
-    """
+    """Raise ConfigError unless ``value``, set as ``name``, is an integer in [lowest, highest] and no bool."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not lowest <= int(value) <= highest:
         limit = f'of {lowest} or more' if highest == inf else f'from {lowest} to {highest}'
         raise ConfigError(f'{name}={value!r}, expected an integer {limit}.')
@@ -79,14 +83,9 @@ def check_integer(name: str, value: Any, lowest: int, highest: float = inf) -> N
 
 def check_number(name: str, value: Any, lowest: float = -inf, highest: float = inf, *,
                  inclusive: bool = True) -> None:
-    """Raise :class:`ConfigError` unless ``value`` is a finite number between two limits; True and False are none.
+    """Raise ConfigError unless ``value``, set as ``name``, is a finite number between two limits.
 
-    Args:
-        name: what the value is called where it was set.
-        value: what was given.
-        lowest: the lower limit.
-        highest: the upper limit.
-        inclusive: whether the limits themselves are allowed.
+    ``inclusive`` allows the limits themselves. True and False are no numbers.
     """
     number = not isinstance(value, bool) and isinstance(value, Real) and isfinite(value)
     if not number or not (lowest <= value <= highest if inclusive else lowest < value < highest):

@@ -1,20 +1,27 @@
-"""Atomic file writes, and checks before work starts that a file can be written."""
+"""Atomic file writes, locks, and checks before work starts that a file can be written."""
 from __future__ import annotations
 
+import fcntl
 import io
+import json
 import os
+import re
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from .errors import ConfigError
+from .errors import ConfigError, WriteError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ATOMIC_BACKEND = 'wsld_plugin.atomic'
+_TEMPORARY = re.compile(r'\..+\.\w{8}\.tmp')
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -28,11 +35,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         data: the whole content.
 
     Raises:
-        OSError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
     try:
         with os.fdopen(descriptor, 'wb') as file:
             file.write(data)
@@ -40,9 +47,53 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        raise WriteError(f'{path} cannot be written ({error.strerror}): it needs {len(data):,} bytes, and {free:,} '
+                         'are free there. What was written before is kept. Free some space, and run the command '
+                         'again; a training continues with --resume.') from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def to_json(value: Any) -> bytes:
+    """JSON with an indent, in which tensors, arrays and numpy's numbers are lists and numbers."""
+    return (json.dumps(value, indent=2, default=lambda each: each.tolist()) + '\n').encode()
+
+
+def remove_temporary(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files of `write_atomically` that a killed process left in a folder."""
+    for path in Path(folder).glob('.*'):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], owner: str = '') -> Iterator[str | None]:
+    """Hold an exclusive lock on a file, which the system releases however the process ends.
+
+    Args:
+        path: the file, which is created with its folders, and stays.
+        owner: text for other processes that try the lock.
+
+    Yields:
+        None while the lock is held; the text of its owner if another process holds it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('a+') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            yield file.read()
+            return
+        file.truncate(0)
+        file.write(owner)
+        file.flush()
+        yield None
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 140) -> None:

@@ -1,70 +1,67 @@
+from types import SimpleNamespace
+
 import pytest
-from factories import classifier, digits_classifier, digits_distillation, run_cfg
-from mmengine.registry import RUNNERS
+from factories import build, digits_classifier, digits_distillation, run_cfg
+from mmengine.registry import DATASETS
 
 from wsld_plugin.engine.splits import check_splits
+from wsld_plugin.engine.training import train
 from wsld_plugin.errors import ConfigError
 
 PARTIAL, FEW = dict(type='wsld_plugin.PartialLabels'), dict(type='wsld_plugin.FewLabels', num_labels=10)
-NOISY = dict(type='wsld_plugin.NoisyLabels', rate=0.1)
+DIGITS = dict(type='wsld_plugin.Digits', num_samples=20, pipeline=[dict(type='mmpretrain.PackInputs')])
 
 
-def runner(tmp_path, model=None, **wrappers):
-    """A run whose data set of a split is inside a wrapper."""
-    cfg = run_cfg(tmp_path, model or digits_classifier())
-    for split, wrapper in wrappers.items():
-        loader = cfg[f'{split}_dataloader']
-        loader.dataset = dict(wrapper, dataset=loader.dataset)
-    return RUNNERS.build(cfg)
+@pytest.fixture(scope='module')
+def model():
+    return build(digits_classifier())
 
 
-def check(tmp_path, model=None, **wrappers):
-    check_splits(runner(tmp_path, model, **wrappers), 'train', 'val', 'test')
+def check(model, train=DIGITS, val=DIGITS, test=DIGITS):
+    """Check a run without the parts that the check does not read."""
+    loaders = {f'{split}_dataloader': SimpleNamespace(dataset=DATASETS.build(dataset))
+               for split, dataset in dict(train=train, val=val, test=test).items() if dataset}
+    loops = dict(_train_loop=train, _val_loop=val, _test_loop=test)
+    check_splits(SimpleNamespace(model=model, **loaders, **loops), 'train', 'val', 'test')
 
 
-@pytest.mark.parametrize('split', ['val', 'test'])
-@pytest.mark.parametrize('weak', [PARTIAL, FEW])
-def test_hidden_labels_cannot_be_measured_on(tmp_path, split, weak):
-    nested = dict(type='ConcatDataset', datasets=[dict(weak, dataset=dict(
-        type='wsld_plugin.Digits', split='test', num_samples=20, pipeline=[dict(type='mmpretrain.PackInputs')]))])
-    cfg = run_cfg(tmp_path, digits_classifier())
-    cfg[f'{split}_dataloader'].dataset = nested
-    built = RUNNERS.build(cfg)
+@pytest.mark.parametrize(('split', 'weak'), [('val', PARTIAL), ('test', FEW)])
+def test_hidden_labels_cannot_be_measured_on(model, split, weak):
+    nested = dict(type='ConcatDataset', datasets=[dict(weak, dataset=DIGITS)])
     with pytest.raises(ConfigError, match=f'^{split}_dataloader: {weak["type"][12:]} hides labels.*labelled images'):
-        check_splits(built, split)
-    check_splits(built, 'train')
+        check(model, **{split: nested})
 
 
-def test_other_weak_labels_can_be_measured_on(tmp_path):
-    check(tmp_path, val=dict(FEW, rest=False), test=NOISY)
+def test_other_weak_labels_can_be_measured_on(model):
+    check(model, val=dict(FEW, rest=False, dataset=DIGITS),
+          test=dict(type='wsld_plugin.NoisyLabels', rate=0.1, dataset=DIGITS))
 
 
-def test_a_loss_of_labels_that_are_all_hidden_is_rejected(tmp_path):
-    for model in (digits_distillation(), digits_classifier()):
-        with pytest.raises(ConfigError, match=r'PartialLabels hides every label.*hard_weight=0\.0'):
-            check(tmp_path, model, train=PARTIAL)
-        check(tmp_path, model, train=FEW)
-    check(tmp_path, digits_distillation(hard_weight=0.0), train=PARTIAL)
+def test_a_loss_of_labels_that_are_all_hidden_is_rejected(tmp_path, model):
+    hidden = dict(PARTIAL, dataset=DIGITS)
+    with pytest.raises(ConfigError, match=r'PartialLabels hides every label.*hard_weight=0\.0'):
+        check(model, train=hidden)
+    check(model, train=dict(FEW, dataset=DIGITS))
+    check(build(digits_distillation(hard_weight=0.0)), train=hidden)
+    cfg = run_cfg(tmp_path, digits_distillation())
+    cfg.train_dataloader.dataset = hidden
+    with pytest.raises(ConfigError, match=r'PartialLabels hides every label.*hard_weight=0\.0'):
+        train(cfg)
 
 
-def test_the_classifier_has_as_many_classes_as_the_data(tmp_path):
-    model = digits_classifier()
-    model['head']['num_classes'] = 9
-    for each in (model, digits_distillation(architecture=model, teacher=model)):
+def test_the_classifier_has_as_many_classes_as_the_data():
+    nine = digits_classifier()
+    nine['head']['num_classes'] = 9
+    for each in (nine, digits_distillation(architecture=nine, teacher=nine)):
         with pytest.raises(ConfigError, match=r'train_dataloader has 10 classes, .* 9: write head=.*=10'):
-            check(tmp_path, each)
+            check(build(each))
 
 
-@pytest.mark.parametrize(('classes', 'difference'), [('9876543210', 'the same names in another order'),
-                                                     ('012345678x', '9, x')])
-def test_the_splits_have_the_same_list_of_classes(tmp_path, classes, difference):
-    cfg = run_cfg(tmp_path, digits_classifier())
-    cfg.val_dataloader.dataset.metainfo = dict(classes=list(classes))
-    with pytest.raises(ConfigError, match=f'train_.* and val_dataloader have different classes: {difference}'):
-        check_splits(RUNNERS.build(cfg), 'train', 'val')
+def test_the_splits_have_the_same_list_of_classes(model):
+    for classes, difference in (('9876543210', 'the same names in another order'), ('012345678x', '9, x')):
+        with pytest.raises(ConfigError, match=f'train_.* and val_dataloader have different classes: {difference}'):
+            check(model, val=dict(DIGITS, metainfo=dict(classes=list(classes))))
 
 
-def test_splits_that_a_run_does_not_have_are_skipped(tmp_path):
-    cfg = run_cfg(tmp_path, classifier(10))
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    check_splits(RUNNERS.build(cfg), 'val')
+def test_splits_that_a_run_does_not_have_are_skipped(model):
+    check(model, val=None, test=None)

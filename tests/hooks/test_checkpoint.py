@@ -9,14 +9,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import AtomicLocalBackend
-from wsld_plugin.hooks.checkpoint import (
-    ResumeValidationHook,
-    _warn_about_resume,
-    newest_checkpoint,
-    refuse_to_overwrite,
-)
+from wsld_plugin.hooks.checkpoint import ResumeValidationHook, _warn_about_resume
 
 
 class Interrupt(Hook):
@@ -149,37 +143,8 @@ def test_an_epoch_is_validated_after_a_resume_if_its_validation_was_due(epoch, i
 
 @pytest.mark.parametrize(('epoch', 'iteration', 'warnings'), [
     (0, 0, []), (3, 6, []), (4, 8, ['Nothing is left to train: the checkpoint has 4 of 4']),
-    (1, 4, ['another batch size or number of processes: 4 iterations in 1 epochs, here 2'])])
+    (1, 4, ['another batch size or number of processes: 4 iterations in 1 epochs, here of 2'])])
 def test_a_resumed_run_warns_if_nothing_is_left_and_if_the_batch_size_differs(epoch, iteration, warnings):
     runner, calls = resumed(epoch, iteration)
     _warn_about_resume(runner)
     assert [expected in found for expected, found in zip(warnings, calls, strict=True)] == [True] * len(warnings)
-
-
-def files(folder, *names):
-    for name in names:
-        (folder / name).touch()
-
-
-def test_the_pointer_names_the_newest(tmp_path):
-    files(tmp_path, 'epoch_1.pth', 'epoch_2.pth')
-    (tmp_path / 'last_checkpoint').write_text('/elsewhere/before/the/move/epoch_1.pth')
-    assert newest_checkpoint(tmp_path).name == 'epoch_1.pth'
-
-
-@pytest.mark.parametrize('pointer', [None, '', 'epoch_7.pth'])
-def test_without_a_usable_pointer_the_highest_number_counts(tmp_path, pointer):
-    assert newest_checkpoint(tmp_path) is newest_checkpoint(tmp_path / 'missing') is None
-    files(tmp_path, 'epoch_2.pth', 'epoch_10.pth', 'best_accuracy_top1_epoch_11.pth', 'student_last.pth')
-    if pointer is not None:
-        (tmp_path / 'last_checkpoint').write_text(pointer)
-    assert newest_checkpoint(tmp_path).name == 'epoch_10.pth'
-
-
-@pytest.mark.parametrize(('name', 'message'), [('iter_5.pth', r'iter_5\.pth.*--resume.*--work-dir'),
-                                               ('student_best.pth', r'best\.pth.*Start a new one with --work-dir')])
-def test_a_new_run_does_not_overwrite_a_trained_one_or_an_exported_student(tmp_path, name, message):
-    refuse_to_overwrite(tmp_path)
-    files(tmp_path, name)
-    with pytest.raises(ConfigError, match=message):
-        refuse_to_overwrite(tmp_path)

@@ -38,7 +38,7 @@ def test_logits_of_wrong_shape_or_type(student, teacher, error, message):
 
 @pytest.mark.parametrize(('target', 'error', 'message'), [
     (Y[:3], ConfigError, 'shape (3,) and type torch.int64, but for logits (4, 3) integer class indices (4,)'),
-    (P.long(), ConfigError, 'shape (4, 3) and type torch.int64'),
+    (P.long(), ConfigError, 'Sample 0 has sum 0 and minimum 0, but each row of an (N, C) target must be'),
     (Y.float(), ConfigError, 'shape (4,) and type torch.float32'),
     (P[:, :2], ConfigError, 'floating point probabilities (4, 3) are expected'),
     (Y.bool(), TypeError, 'The target is a tensor of torch.bool, but integer class indices (N,)'),
@@ -48,6 +48,13 @@ def test_logits_of_wrong_shape_or_type(student, teacher, error, message):
 def test_target_of_wrong_shape_or_type(target, error, message):
     with fails(error, message):
         wsld(S, S, target)
+
+
+@pytest.mark.parametrize('dtype', [torch.int64, torch.uint8, torch.float32])
+def test_one_hot_rows_of_any_type_are_the_labels(dtype):
+    student, teacher = torch.randn(4, 3).double(), torch.randn(4, 3).double()
+    rows = torch.eye(3)[Y].to(dtype)
+    torch.testing.assert_close(wsld(student, teacher, rows), wsld(student, teacher, Y))
 
 
 @pytest.mark.parametrize('wrong', [3, -1, -100, 21841, -2**63])

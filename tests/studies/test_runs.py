@@ -50,21 +50,6 @@ def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
     assert current_epoch(tmp_path) == 4
 
 
-def test_a_best_checkpoint_that_nothing_resumes_from_is_set_aside_and_no_other(fake_train, tmp_path):
-    work_dir = tmp_path / 'a'
-    (work_dir / 'interrupted_1').mkdir(parents=True)
-    (work_dir / 'best_epoch_20.pth').write_text('trained')
-    assert train_run(run(work_dir))
-    assert (work_dir / 'interrupted_2/best_epoch_20.pth').read_text() == 'trained'
-    assert not list(work_dir.glob('*.pth'))
-
-    (tmp_path / 'b').mkdir()
-    for name in ('epoch_1.pth', 'best_epoch_1.pth'):
-        (tmp_path / 'b' / name).touch()
-    train_run(run(tmp_path / 'b'))
-    assert sorted(path.name for path in (tmp_path / 'b').glob('*.pth')) == ['best_epoch_1.pth', 'epoch_1.pth']
-
-
 def test_a_folder_with_other_settings_is_rejected_and_kept(fake_train, tmp_path):
     train_run(run(tmp_path / 'a', settings='old'))
     changed = run(tmp_path / 'a', settings='new')

@@ -2,6 +2,9 @@
 from importlib import import_module
 
 from . import openmmlab
+from .openmmlab import applied
+
+__all__ = ['applied', 'apply']
 
 
 def apply() -> None:

@@ -6,10 +6,10 @@ edited and nothing is installed.
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -35,6 +35,22 @@ def apply() -> None:
     cache_config_text()
 
 
+def applied() -> list[str]:
+    """What was worked around in this process."""
+    import mmcv
+    from mmengine.config import config
+    from mmengine.utils import digit_version
+    from mmrazor.models.algorithms.base import BaseAlgorithm
+    quantization = getattr(sys.modules.get(_QUANTIZATION), '__spec__', None)
+    found = {
+        'the version of MMCV that MMRazor accepts': digit_version(mmcv.__version__) > digit_version(_NEWEST_MMCV),
+        "MMRazor's quantization": quantization is not None and quantization.loader is None,
+        "MMRazor's walk over in-place modules": BaseAlgorithm.set_module_inplace_false is _set_module_inplace_false,
+        'the formatting of configs': hasattr(config.FormatCode, 'cached'),
+    }
+    return [name for name, acted in found.items() if acted]
+
+
 def check_requirements() -> None:
     """Raise ImportError with the missing packages and the command that installs them.
 
@@ -45,20 +61,13 @@ def check_requirements() -> None:
         raise ImportError(
             f'wsld_plugin needs torch >= {_OLDEST_TORCH} to load checkpoints without executing them, but '
             f"torch {torch.__version__} is installed. Run: pip install 'torch>={_OLDEST_TORCH}'")
-    missing = [name for name in _NEEDED if not _importable(name)]
+    missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise ImportError(
             f'wsld_plugin needs {", ".join(missing)}, not installed here. Run one of\n'
             "    pip install 'wsld-plugin[openmmlab]'    the original OpenMMLab packages\n"
             "    pip install 'wsld-plugin[onedl]'        their maintained forks; "
             'choose these where onedl-* packages are installed already')
-
-
-def _importable(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ImportError:
-        return False
 
 
 def import_mmcv_quietly() -> None:
@@ -152,10 +161,10 @@ def cache_config_text() -> None:
         return
 
     @lru_cache(maxsize=32)
-    def cached(code: str, style: tuple[tuple[str, Any], ...], more: tuple[tuple[str, Any], ...]) -> Any:
-        return format_code(code, style_config=dict(style), **dict(more))
+    def cached(code: str, options: str) -> Any:
+        return format_code(code, **json.loads(options))
 
-    def format_once(code: str, style_config: Mapping[str, Any], **more: Any) -> Any:
-        return cached(code, tuple(style_config.items()), tuple(more.items()))
+    def format_once(code: str, **options: Any) -> Any:
+        return cached(code, json.dumps(options))
     format_once.cached = cached  # type: ignore[attr-defined]
     config.FormatCode = format_once

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,13 +142,26 @@ def safe_load(file: str | os.PathLike[str] | IO[bytes], map_location: Any = 'cpu
     """
     if isinstance(file, (str, os.PathLike)):
         file = Path(file).expanduser()
-        _check_exists(file)
+        check_exists(file)
         name = f'Checkpoint {file} ({file.stat().st_size:,} bytes)'
     else:
         name = 'The checkpoint'
     with only_allowed(), _explained(name):
+        _check_crc(file)
         checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     return _without_config(checkpoint, name)
+
+
+def _check_crc(file: Any) -> None:
+    """Compare the CRC-32 of every entry of the zip that ``torch.save`` writes, which ``torch.load`` does not."""
+    if not zipfile.is_zipfile(file):
+        return  # the format of PyTorch before 1.6
+    with zipfile.ZipFile(file) as archive:
+        damaged = archive.testzip()
+    if hasattr(file, 'seek'):
+        file.seek(0)
+    if damaged:
+        raise zipfile.BadZipFile(f'{damaged} has another checksum than when it was written')
 
 
 def load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> Any:
@@ -165,14 +179,12 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
     return safe_load(file, map_location)
 
 
-def _load(file: Any, map_location: Any = None, **_: Any) -> Any:
-    return safe_load(file, map_location)
-
-
 class _Torch(ModuleType):
     """``torch`` for mmengine's loaders, with a ``load`` that ignores ``weights_only``."""
 
-    load = staticmethod(_load)
+    @staticmethod
+    def load(file: Any, map_location: Any = None, **_: Any) -> Any:
+        return safe_load(file, map_location)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -181,7 +193,8 @@ class _Torch(ModuleType):
 _TORCH = _Torch('torch')
 
 
-def _check_exists(file: Path) -> None:
+def check_exists(file: Path) -> None:
+    """Raise FileNotFoundError, which names the nearest file, unless ``file`` is one."""
     if file.is_file():
         return
     if file.is_dir():

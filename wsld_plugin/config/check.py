@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader
 from wsld_plugin.errors import ConfigError, did_you_mean
 
 from .load import short
-from .types import Found, accepted_keywords, find_type, required_keywords, runner_keys, unknown_scope, unknown_type
+from .types import NAMED, Found, accepted_keywords, find_type, runner_keys, unknown_scope, unknown_type
 
 KeyPath = tuple[str, ...]
 
@@ -181,7 +182,8 @@ def _reader_of(name: str, found: list[Found], parent: str) -> Reader:
         keys |= names | _REMOVED.get(kind, set())
         others |= more
         if kind in _BUILT_ALONE and str(getattr(target, '__module__', '')).startswith('wsld_plugin.'):
-            required |= required_keywords(target)
+            required |= {each.name for each in signature(target).parameters.values()
+                         if each.kind in NAMED and each.default is each.empty}
     return Reader(name, frozenset(keys), others, required)
 
 
@@ -201,7 +203,7 @@ def _untyped_reader(path: KeyPath, cfg: Mapping[str, Any], scope: str) -> Reader
         return Reader('train_cfg', frozenset({'augments', 'probs'}))
     if path[-1] == 'data_preprocessor':
         targets = [found.target for name in _PREPROCESSORS for found in find_type(name, scope)]
-        keys = frozenset[str]().union(*(accepted_keywords(target).names for target in targets))
+        keys = frozenset[str]().union(*(accepted_keywords(target)[0] for target in targets))
         return Reader('the data preprocessor', keys, others=not keys)
     return None
 
@@ -260,8 +262,8 @@ def _dotted(path: KeyPath, *more: str) -> str:
 
 
 def _arguments(target: Callable[..., Any], *more: str) -> Reader:
-    keywords = accepted_keywords(target)
-    return Reader(target.__name__, keywords.names | set(more), keywords.others)
+    names, others = accepted_keywords(target)
+    return Reader(target.__name__, names | set(more), others)
 
 
 _READERS = {

@@ -19,7 +19,7 @@ from wsld_plugin.errors import nearest
 
 RENAMED = {'mmcls': 'mmpretrain', 'mmselfsup': 'mmpretrain'}  # packages that became part of another one
 
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 # Top-level keys that mmengine's runners and the tools of OpenMMLab read beside the runners' arguments.
 _ALSO_READ = {'accelerate', 'runner_type', 'custom_imports', 'tta_model', 'model_wrapper_cfg', 'sync_bn', 'compile',
               'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
@@ -33,21 +33,14 @@ class Found(NamedTuple):
     target: Callable[..., Any]
 
 
-class Keywords(NamedTuple):
-    """Keyword arguments: the known names, and whether others may be accepted too."""
-
-    names: frozenset[str]
-    others: bool
-
-
-def accepted_keywords(target: Callable[..., Any]) -> Keywords:
-    """The keyword arguments of a class or function.
+def accepted_keywords(target: Callable[..., Any]) -> tuple[frozenset[str], bool]:
+    """The known keyword arguments of a class or function, and whether it may accept others.
 
     Of a class whose ``__init__`` has ``**kwargs``: the union of the signatures along the method resolution order, up
     to the first without ``**kwargs`` or to ``nn.Module``, and possibly others, which it may use itself.
 
     >>> accepted_keywords(nn.ReLU)
-    Keywords(names=frozenset({'inplace'}), others=False)
+    (frozenset({'inplace'}), False)
     """
     names: set[str] = set()
     others = False
@@ -55,30 +48,20 @@ def accepted_keywords(target: Callable[..., Any]) -> Keywords:
         try:
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):  # written in C
-            return Keywords(frozenset(names), others=True)
-        names.update(each.name for each in parameters[int(isinstance(target, type)):] if each.kind in _NAMED)
+            return frozenset(names), True
+        names.update(each.name for each in parameters[int(isinstance(target, type)):] if each.kind in NAMED)
         open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
         others = open_ended if index == 0 else others
         if not open_ended:
             break
-    return Keywords(frozenset(names), others)
-
-
-def required_keywords(target: Callable[..., Any]) -> frozenset[str]:
-    """The keyword arguments without which ``target`` cannot be called.
-
-    >>> sorted(required_keywords(nn.Linear))
-    ['in_features', 'out_features']
-    """
-    parameters = inspect.signature(target).parameters.values()
-    return frozenset(each.name for each in parameters if each.kind in _NAMED and each.default is each.empty)
+    return frozenset(names), others
 
 
 @cache
 def runner_keys() -> frozenset[str]:
     """The top-level keys of a config that mmengine's runners read."""
     runners = (runner.Runner, runner.FlexibleRunner)
-    return frozenset(_ALSO_READ).union(*(accepted_keywords(each).names for each in runners)) - {'cfg'}
+    return frozenset(_ALSO_READ).union(*(accepted_keywords(each)[0] for each in runners)) - {'cfg'}
 
 
 def find_type(name: str, scope: str, suffix: str = '') -> list[Found]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from hashlib import blake2b
-from itertools import count
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,9 @@ class KeyedSampler(Sampler):
         views: the number of augmentations of each sample whose soft labels are cached; None: a new augmentation in
             every epoch. With V views the key's ``epoch`` is the view, e mod V, and ``repeat`` is 0; passes and
             repetitions count as further epochs. The order of the samples is still that of the epoch.
+
+    Attributes:
+        start: number of samples that the next pass skips: those that a resumed epoch has used.
     """
 
     def __init__(self, dataset: Any, sampler: Any, seed: int | None = None,
@@ -63,13 +66,15 @@ class KeyedSampler(Sampler):
         if isinstance(sampler, Mapping):
             self.sampler = root.DATA_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=self.seed))
         self.rank, self.world_size = get_dist_info()
-        self.epoch = 0
+        self.epoch = self.start = 0
 
     def __iter__(self) -> Iterator[SampleKey]:
         epoch, repeats = self.epoch, getattr(self.sampler, 'num_repeats', 1)
         infinite = isinstance(self.sampler, InfiniteSampler)
+        start, self.start = self.start, 0
         # both repeating samplers deal their places to the ranks in turn
-        for index, place in zip(self.sampler, count(self.rank, self.world_size), strict=False):
+        places = zip(self.sampler, count(self.rank, self.world_size), strict=False)
+        for index, place in islice(places, start, None):
             repeat = place // self.size if infinite else place % repeats
             if self.views:
                 yield SampleKey(self.seed, (epoch * repeats + repeat) % self.views, int(index))

@@ -19,7 +19,7 @@ from torch import nn
 from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.datasets.resident import DRAWS_NOTHING, check_supported, without_scope
 from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
-from wsld_plugin.registry import HOOKS, OPTIM_WRAPPERS, RUNNERS
+from wsld_plugin.registry import HOOKS, OPTIM_WRAPPERS
 from wsld_plugin.teachers.network import head_classes
 
 DEFAULTS = dict(amp=None, channels_last=True, compile=False, resident=False)
@@ -54,9 +54,6 @@ def accelerate(cfg: Config) -> None:
     resident       False    the training set stays in device memory; see :func:`use_resident_data`
     =============  =======  =====================================================================================
 
-    Args:
-        cfg: a whole training config; without ``accelerate`` the defaults apply.
-
     Raises:
         ConfigError: an unknown part or value, or something that was removed.
     """
@@ -86,8 +83,12 @@ def accelerate(cfg: Config) -> None:
         use_resident_data(cfg)
     if cfg.get('runner_type', 'Runner') == 'Runner':
         cfg.runner_type = 'wsld_plugin.Runner'
+    loop = cfg.get('train_cfg')
+    if isinstance(loop, Mapping) and 'type' not in loop and loop.get('by_epoch', True):
+        cfg.train_cfg = {'type': 'wsld_plugin.EpochLoop', **{key: loop[key] for key in loop if key != 'by_epoch'}}
     hook = dict(type='wsld_plugin.AccelerateHook', compile=parts['compile'])
-    cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'accelerate': hook}
+    cfg.default_hooks = {'stop': dict(type='wsld_plugin.StopHook'), **(cfg.get('default_hooks') or {}),
+                         'accelerate': hook}
 
 
 def _reject_removed(cfg: Config) -> None:
@@ -141,10 +142,9 @@ class AutocastOptimWrapper(OptimWrapper):
 
 
 def use_amp(cfg: dict[str, Any], dtype: str) -> None:
-    """Switch the ``optim_wrapper`` of a config to mixed precision, in place.
+    """Switch the ``optim_wrapper`` of a whole config to mixed precision, in place.
 
     Args:
-        cfg: the whole config.
         dtype: ``'bf16'`` on any device, or ``'fp16'`` with a loss scaler on a GPU.
 
     Raises:
@@ -164,30 +164,6 @@ def use_amp(cfg: dict[str, Any], dtype: str) -> None:
     else:
         wrapper.update(type='AmpOptimWrapper', dtype='float16')
         wrapper.setdefault('loss_scale', 'dynamic')
-
-
-@RUNNERS.register_module()
-class Runner(runner.Runner):
-    """mmengine's Runner that converts the model to ``accelerate.channels_last`` before it is wrapped.
-
-    A distributed wrapper takes the memory order of its gradient buckets from the weights it finds. Weights are drawn
-    in their order in memory, so they are contiguous while they are initialised: a seed gives the same weights.
-    """
-
-    def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model as mmengine does, and convert it."""
-        built = super().build_model(model)
-        if (self.cfg.get('accelerate') or {}).get('channels_last'):
-            use_channels_last(built)
-        return built
-
-    def _init_model_weights(self) -> None:
-        converted = any(weight.dim() == 4 and not weight.is_contiguous() for weight in self.model.parameters())
-        if converted:
-            self.model.to(memory_format=torch.contiguous_format)
-        super()._init_model_weights()
-        if converted:
-            self.model.to(memory_format=torch.channels_last)
 
 
 def use_channels_last(model: nn.Module) -> None:
@@ -245,21 +221,14 @@ class AccelerateHook(Hook):
 
     def __init__(self, compile: bool | Mapping[str, Any] = False) -> None:
         self.compile = compile
-        self._ready = not compile
 
     def before_train(self, runner: runner.Runner) -> None:
-        """Check the machine before the first batch is loaded."""
-        if self.compile:
-            check_compiler(next(runner.model.parameters()).device)
-
-    def before_train_iter(self, runner: runner.Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Compile before the first step."""
-        if self._ready:
+        """Compile before the first batch is loaded, after all other hooks."""
+        if not self.compile:
             return
-        self._ready = True
+        check_compiler(next(runner.model.parameters()).device)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        options = self.compile if isinstance(self.compile, Mapping) else {}
-        for line in compile_backbones(model, options) + compile_losses(model, options):
+        for line in compile_model(model, self.compile):
             runner.logger.info(f'accelerate.{line}')
 
 
@@ -281,6 +250,12 @@ def check_compiler(device: torch.device) -> None:
     if missing:
         raise ConfigError(f'accelerate.compile needs {missing}, which this machine does not have. Install it, or set '
                           'accelerate=dict(compile=False).')
+
+
+def compile_model(model: nn.Module, compile: bool | Mapping[str, Any]) -> list[str]:
+    """Compile backbones and losses with the arguments of :class:`AccelerateHook`; return log lines."""
+    options = compile if isinstance(compile, Mapping) else {}
+    return compile_backbones(model, options) + compile_losses(model, options)
 
 
 def compile_backbones(model: nn.Module, options: Mapping[str, Any]) -> list[str]:
@@ -320,9 +295,6 @@ def use_resident_data(cfg: Config) -> None:
 
     Data set, pipeline, order of the samples, batch size and schedule stay. The training loader has no workers.
     Validation is loaded as before. A second call changes nothing.
-
-    Args:
-        cfg: the config, after options were merged into it.
 
     Raises:
         ConfigError: no training set; a transform that is not supported on the device; cached soft labels of images

@@ -12,10 +12,10 @@ from mmengine.config import DictAction
 from mmengine.device import get_device
 from torch import distributed
 
-from wsld_plugin.errors import CheckpointError, ConfigError, NonFiniteLossError, RunError
+from wsld_plugin.errors import CheckpointError, ConfigError, Interrupted, NonFiniteLossError, RunError, WriteError
 
 _USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, RunError, FileNotFoundError, FileExistsError,
-                IsADirectoryError, NotADirectoryError, PermissionError)
+                IsADirectoryError, NotADirectoryError, PermissionError, WriteError)
 _ended: list[distributed.ProcessGroup | None] = []  # process groups of ended runs; see `launched`
 
 
@@ -37,15 +37,19 @@ def options_from(pairs: list[str] | None) -> dict[str, Any] | None:
 def stop_with_reason(interrupted: str = 'Stopped.') -> Iterator[None]:
     """Print an error that the user can fix as a message without a traceback, and exit with status 1.
 
-    Args:
-        interrupted: message after Ctrl-C; the exit status is then 130, as a shell expects.
+    After Ctrl-C, print ``interrupted`` and exit with status 130, as a shell expects.
     """
     try:
         yield
-        free_ended_runs()
+        # A thread of gloo that runs while the interpreter shuts down aborts the process: join the threads.
+        gc.collect()  # a Runner is part of a reference cycle
+        _ended.clear()
     except _USER_ERRORS as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
+    except Interrupted as stop:
+        print(f'\n{stop}', file=sys.stderr)
+        raise SystemExit(128 + stop.number) from None
     except KeyboardInterrupt:
         print(f'\n{interrupted}', file=sys.stderr)
         raise SystemExit(130) from None
@@ -57,7 +61,7 @@ def launched(cfg: dict[str, Any]) -> Iterator[None]:
 
     A process that exits while another is still in a collective makes that one abort. Deleting the last reference to
     a process group joins its threads. DDP deletes it while it holds the GIL, which such a thread may need to
-    finish: a deadlock. So one more reference is kept here until :func:`free_ended_runs`.
+    finish: a deadlock. So one more reference is kept here until :func:`stop_with_reason` ends.
     """
     prepare_launch(cfg)
     yield
@@ -67,23 +71,11 @@ def launched(cfg: dict[str, Any]) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def free_ended_runs() -> None:
-    """Free the memory of ended runs and join the threads of gloo.
-
-    A thread that still runs while the interpreter shuts down aborts the process.
-    """
-    gc.collect()  # a Runner is part of a reference cycle
-    _ended.clear()
-
-
 def prepare_launch(cfg: dict[str, Any]) -> None:
     """Allow distributed training without a GPU, in place; with a GPU mmengine does everything.
 
     mmengine selects a CUDA device on every machine, unless a process group exists. So on a CPU the process group
     is created here, with gloo, and DDP gets no device ids.
-
-    Args:
-        cfg: the whole config, including ``launcher``.
 
     Raises:
         ConfigError: the launcher needs a GPU and there is none.

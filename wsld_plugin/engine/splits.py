@@ -15,19 +15,11 @@ from wsld_plugin.errors import ConfigError
 def check_splits(runner: Runner, *splits: str) -> None:
     """Raise ConfigError where the data sets of a run do not fit together, or do not fit its model.
 
-    The loaders are built, as the runner would do next. All data sets must have the same list of classes, as many as
-    the model's head. Validation and test need the labels that `PartialLabels` and `FewLabels` hide, and the loss of a
-    student's labels needs at least some of them: without labels, an accuracy or a cross entropy is 0.
-
-    Args:
-        runner: built, not yet running.
-        splits: of ``'train'``, ``'val'``, ``'test'``; those that the run does not have are skipped.
-
-    Raises:
-        ConfigError: names the loader and what to change.
+    The loaders of ``splits`` that the run has are built, as the runner would do next. All data sets must have one
+    list of classes, as many as the model has. Validation and test need the labels that `PartialLabels` and
+    `FewLabels` hide, and the loss of a student's labels needs at least some of them: without labels, an accuracy or a
+    cross entropy is 0.
     """
-    if not isinstance(runner, Runner):
-        return
     model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
     head = getattr(getattr(model, 'student', model), 'head', None)
     first: tuple[str, list[str]] | None = None
@@ -64,7 +56,7 @@ def _check_labelled(dataset: Any, where: str) -> None:
 
 
 def _check_learnable(model: Any, dataset: Any) -> None:
-    """Follows wrappers only: of data sets that are joined, another one may have labels."""
+    """Check the data set inside wrappers; one of several joined data sets may have labels."""
     while dataset is not None and not isinstance(dataset, PartialLabels):
         dataset = vars(dataset).get('dataset', vars(dataset).get('_dataset'))
     weight = 1.0 if isinstance(model, ImageClassifier) else getattr(model, 'hard_weight', 0)

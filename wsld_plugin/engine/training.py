@@ -1,27 +1,28 @@
 """Training and testing: from the arguments of a command line to a run of mmengine's Runner."""
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import distributed
 from torch.utils.data import DataLoader
 
-from wsld_plugin.compat.safe_checkpoints import safe_load
 from wsld_plugin.config.check import check_config, check_data, check_teacher
 from wsld_plugin.config.load import load_config
 from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
-from wsld_plugin.files import write_atomically
-from wsld_plugin.hooks.checkpoint import newest_checkpoint, refuse_to_overwrite
+from wsld_plugin.files import to_json, write_atomically
+from wsld_plugin.hooks.run_folder import check_resumable, newest_whole, occupied, refuse_to_overwrite
 from wsld_plugin.models.checkpoint import load_classifier
 from wsld_plugin.models.export import classifier_config
 from wsld_plugin.soft_labels.config import cached_teacher, check_cached
@@ -72,12 +73,18 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
     return cfg
 
 
-def train(cfg: Config) -> Runner:
-    """Train a config from :func:`training_config`; return the runner afterwards."""
+def train(cfg: Config, *hooks: Hook) -> Runner:
+    """Train a config from :func:`training_config`, with ``hooks`` beside its own; return the runner afterwards."""
     check_data(cfg)
     check_teacher(cfg)
-    with launched(cfg):
+    with launched(cfg), occupied(cfg.work_dir, bool(cfg.get('resume'))) if is_main_process() else nullcontext():
+        if distributed.is_initialized():
+            distributed.barrier()  # the folder is clear
+        if cfg.get('resume') and not cfg.get('load_from'):
+            cfg.resume = False  # nothing to resume: mmengine would look for a checkpoint again
         runner = RUNNERS.build(cfg)
+        for hook in hooks:
+            runner.register_hook(hook)
         try:
             check_splits(runner, 'train', 'val')
             runner.train()
@@ -107,29 +114,18 @@ def end_workers(runner: Runner) -> None:
 
 
 def _set_resume(cfg: Config, resume: bool | str) -> None:
+    """Set ``resume`` and ``load_from``; the former in the config means what it means on the command line."""
+    if not resume and cfg.get('resume'):
+        resume = cfg.get('load_from') or True
     if not resume:
-        if not cfg.get('resume'):
-            refuse_to_overwrite(cfg.work_dir)
-        return
-    found = newest_checkpoint(cfg.work_dir) if resume is True else Path(resume)
-    if found is None:
         refuse_to_overwrite(cfg.work_dir)
-        print_log(f'--resume: {cfg.work_dir} holds no checkpoint yet; the run starts from the beginning.')
         return
-    if found.is_dir():
-        raise ConfigError(f'--resume {found}: this is a folder, expected a checkpoint file. Checkpoints of DeepSpeed '
-                          'cannot be resumed: their shards are pickles that DeepSpeed would execute. To start from '
-                          f'their weights, --cfg-options load_from={found / "weights.pth"}.')
-    if not found.is_file():
-        raise ConfigError(f'--resume {found}: no such file. Without a name, --resume takes the newest checkpoint of '
-                          f'{cfg.work_dir}.')
-    if resume is not True:
-        missing = {'optimizer', 'message_hub', 'meta'} - safe_load(found).keys()
-        if missing:
-            raise ConfigError(f'--resume {found}: it has no {" and no ".join(sorted(missing))}, so it cannot be '
-                              'resumed. Name a checkpoint of training, such as epoch_<n>.pth; to start from these '
-                              f'weights instead, --cfg-options load_from={found}.')
-    cfg.resume, cfg.load_from = True, str(found)
+    found = newest_whole(cfg.work_dir) if resume is True else Path(resume).expanduser()
+    cfg.resume, cfg.load_from = True, found and str(found)
+    if found is None:
+        print_log(f'--resume: {cfg.work_dir} holds no checkpoint yet; the run starts from the beginning.')
+    elif resume is not True:
+        check_resumable(found)
 
 
 def evaluation_config(config: str, *, work_dir: str | None = None, options: dict[str, Any] | None = None,
@@ -155,7 +151,7 @@ def evaluation_config(config: str, *, work_dir: str | None = None, options: dict
     return cfg
 
 
-def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, float]:
+def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, Any]:
     """Test a checkpoint of any kind that :func:`wsld_plugin.models.checkpoint.load_classifier` recognises.
 
     Args:
@@ -164,7 +160,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
         out: a JSON file to write the metrics to.
 
     Returns:
-        The metrics of the config's ``test_evaluator``, by name.
+        The metrics of ``test_evaluator``, by name.
 
     Raises:
         ConfigError: the checkpoint was trained on other classes, or on the same in another order.
@@ -178,7 +174,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
         _check_classes(meta.get('dataset_meta') or {}, runner.test_dataloader.dataset.metainfo, checkpoint)
         metrics = runner.test()
         if out and is_main_process():
-            write_atomically(out, (json.dumps(metrics, indent=2) + '\n').encode())
+            write_atomically(out, to_json(metrics))
     return metrics
 
 

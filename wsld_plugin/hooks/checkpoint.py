@@ -1,48 +1,19 @@
-"""Checkpoints: written atomically with the trained classifier beside them, found again, validated after a resume."""
+"""Checkpoints: written atomically, with the trained classifier beside them, and validated after a resume."""
 from __future__ import annotations
 
-import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from wsld_plugin.errors import ConfigError
-from wsld_plugin.files import ATOMIC_BACKEND
+from wsld_plugin.files import ATOMIC_BACKEND, write_atomically
 from wsld_plugin.models.export import export_classifier
 from wsld_plugin.registry import HOOKS
-
-_CHECKPOINT = re.compile(r'^(epoch|iter)_(\d+)\.pth$')
-
-
-def newest_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the checkpoint of a run's folder to resume from, the one written last, or None.
-
-    The file ``last_checkpoint`` names it. If that is missing, damaged or names a file that does not exist (the folder
-    was moved, the run was killed while writing), the highest epoch or iteration counts.
-    """
-    work_dir = Path(work_dir)
-    pointer = work_dir / 'last_checkpoint'
-    if pointer.is_file():
-        named = work_dir / Path(pointer.read_text().strip()).name
-        if named.is_file():
-            return named
-    found = [(int(match[2]), path) for path in work_dir.glob('*.pth')
-             if (match := _CHECKPOINT.match(path.name)) and path.is_file()]
-    return max(found)[1] if found else None
-
-
-def refuse_to_overwrite(work_dir: str | Path) -> None:
-    """Raise ConfigError if the folder of a new run holds checkpoints or the exported student of an earlier one."""
-    resumable = newest_checkpoint(work_dir)
-    found = resumable or next(iter(sorted(Path(work_dir).glob('*.pth'))), None)
-    if found is not None:
-        ways = 'Continue that run with --resume, or start' if resumable else 'Start'
-        raise ConfigError(f'{work_dir} already holds a trained model ({found.name}), and a new run would overwrite '
-                          f'it. {ways} a new one with --work-dir ANOTHER.')
 
 
 @HOOKS.register_module()
@@ -53,7 +24,11 @@ class CheckpointHook(_CheckpointHook):
       mmengine deletes first, so that a crash while writing leaves none.
     - After every save the student is also written alone: ``student_last.pth`` and ``student_best.pth``, plain
       mmpretrain checkpoints, with ``student.py``, the config that builds it. Without distillation they are called
-      ``model_last.pth``, ``model_best.pth`` and ``model.py``.
+      ``model_last.pth``, ``model_best.pth`` and ``model.py``. A resumed run writes both again at its start: a crash
+      between a checkpoint and its export leaves them of an earlier epoch.
+    - Only files in the run's own folder are removed. A run that is resumed from another folder copies the best
+      checkpoint from there.
+    - A checkpoint in the middle of an accumulation keeps the gradients.
 
     The arguments are those of mmengine's hook. ``backend_args`` defaults to atomic local files.
     """
@@ -61,12 +36,41 @@ class CheckpointHook(_CheckpointHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault('backend_args', dict(backend=ATOMIC_BACKEND))
         super().__init__(*args, **kwargs)
+        self._gradients: dict[str, torch.Tensor] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Find the folder, and delay removals until the new checkpoint is written."""
+        """Find the folder, adopt what a resumed run had, and delay removals until a new checkpoint is written."""
         super().before_train(runner)
-        _warn_about_resume(runner)
         self.file_backend: Any = _DelayedRemoval(self.file_backend)
+        if runner._resume:
+            self._adopt_best(runner)
+            _warn_about_resume(runner)
+            self._export(runner, runner._load_from, 'last')
+            self._export(runner, next(iter(self._best_paths()), None), 'best')
+        for name, parameter in runner.model.named_parameters():
+            if name in self._gradients:
+                parameter.grad = self._gradients[name].to(parameter)
+        self._gradients = {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Add the length of an epoch, and the gradients that wait for the rest of their accumulation."""
+        checkpoint['meta']['epoch_length'] = len(runner.train_dataloader)
+        wrapper = runner.optim_wrapper
+        if 'optimizer' in checkpoint and getattr(wrapper, '_accumulative_counts', 1) > 1:
+            checkpoint['gradients'] = {name: parameter.grad.cpu() for name, parameter
+                                       in runner.model.named_parameters() if parameter.grad is not None}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep the gradients of a resumed accumulation."""
+        self._gradients = checkpoint.get('gradients') or {}
+
+    def save_now(self, runner: Runner) -> Path:
+        """Write a checkpoint in the middle of an epoch, after the current iteration, and return its path."""
+        name = f'iter_{runner.iter + 1}.pth'
+        runner.save_checkpoint(self.out_dir, name, by_epoch=False, backend_args=self.backend_args)
+        if is_main_process():
+            write_atomically(Path(runner.work_dir, 'last_checkpoint'), name.encode())
+        return Path(self.out_dir, name)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         super()._save_checkpoint_with_step(runner, step, meta)
@@ -80,15 +84,42 @@ class CheckpointHook(_CheckpointHook):
 
     def _finish(self, runner: Runner, path: str, which: str) -> None:
         if is_main_process():
-            self.file_backend.remove_now(keep={self.last_ckpt, *self._best_paths()})
+            self.file_backend.remove_now(self.out_dir, keep={self.last_ckpt, *self._best_paths()})
+        self._export(runner, path, which)
+
+    def _export(self, runner: Runner, path: str | None, which: str) -> None:
+        if path and is_main_process():
             export_classifier(path, runner.cfg, self.out_dir, which)
 
-    def _best_paths(self) -> list[str]:
+    def _adopt_best(self, runner: Runner) -> None:
+        """Copy the best checkpoint of a resumed run into this folder; without it, forget its score."""
+        info = runner.message_hub.runtime_info
+        for indicator, path in self._best_by_indicator().items():
+            more = '' if len(self.key_indicators) == 1 else f'_{indicator}'
+            own = Path(self.out_dir, Path(path).name)
+            if not own.is_file() and Path(path).is_file() and is_main_process():
+                shutil.copyfile(path, own)
+            found = str(own) if own.is_file() or Path(path).is_file() else None
+            if found is None:
+                runner.logger.warning(f'The best checkpoint so far, {path}, does not exist: the best epoch is sought '
+                                      'among those that follow.')
+                info.pop(f'best_score{more}', None)
+                info.pop(f'best_ckpt{more}', None)
+            if more:
+                self.best_ckpt_path_dict[indicator] = found
+            else:
+                self.best_ckpt_path = found
+
+    def _best_by_indicator(self) -> dict[str, str]:
+        """The paths of the best checkpoints so far."""
         if not self.save_best:
-            return []
-        if len(self.key_indicators) == 1:
-            return [self.best_ckpt_path]
-        return [self.best_ckpt_path_dict[name] for name in self.key_indicators]
+            return {}
+        paths = {self.key_indicators[0]: self.best_ckpt_path} if len(self.key_indicators) == 1 else \
+            self.best_ckpt_path_dict
+        return {indicator: path for indicator, path in paths.items() if path}
+
+    def _best_paths(self) -> list[str]:
+        return list(self._best_by_indicator().values())
 
 
 def _warn_about_resume(runner: Runner) -> None:
@@ -97,11 +128,11 @@ def _warn_about_resume(runner: Runner) -> None:
     if runner.epoch >= runner.max_epochs:
         runner.logger.warning(f'Nothing is left to train: the checkpoint has {runner.epoch} of {runner.max_epochs} '
                               'epochs.')
-    expected = runner.epoch * len(runner.train_dataloader)
-    if runner.iter != expected:
+    length = len(runner.train_dataloader)
+    if not 0 <= runner.iter - runner.epoch * length < length:
         runner.logger.warning(
             f'The checkpoint was made with another batch size or number of processes: {runner.iter} iterations in '
-            f'{runner.epoch} epochs, here {expected}. Epochs continue correctly; the learning rate and schedules '
+            f'{runner.epoch} epochs, here of {length}. Epochs continue correctly; the learning rate and schedules '
             'that count iterations are those of the earlier setting.')
 
 
@@ -118,9 +149,9 @@ class _DelayedRemoval:
     def remove(self, path: str) -> None:
         self._waiting.append(path)
 
-    def remove_now(self, keep: set[str]) -> None:
+    def remove_now(self, folder: str, keep: set[str]) -> None:
         for path in self._waiting:
-            if path not in keep and self._backend.exists(path):
+            if path not in keep and Path(path).parent == Path(folder) and self._backend.exists(path):
                 self._backend.remove(path)
         self._waiting.clear()
 

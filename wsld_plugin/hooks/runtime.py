@@ -1,6 +1,7 @@
 """Hooks of every run: losses logged without a wait for the device, finite losses, seeds, the teacher's accuracy."""
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from mmengine.runner import Runner
 
 from wsld_plugin.datasets.keyed import seed_everything
 from wsld_plugin.errors import NonFiniteLossError
+from wsld_plugin.files import to_json
 from wsld_plugin.registry import HOOKS
 
-from .checkpoint import newest_checkpoint
+from .run_folder import checkpoints
 
 
 def _logger_interval(runner: Runner) -> int:
@@ -117,8 +119,8 @@ class FiniteLossHook(Hook):
         if first:
             return ("This is the first step: the loaded weights (the teacher's too) or the images hold NaN or "
                     "infinity. Check the checkpoints and the data_preprocessor's mean and std.")
-        last = newest_checkpoint(runner.work_dir)
-        kept = f'The last good checkpoint is {last}' if last else 'No checkpoint was written before'
+        last = checkpoints(runner.work_dir)
+        kept = f'The last good checkpoint is {last[0]}' if last else 'No checkpoint was written before'
         return (f'{kept}. Try a lower learning rate: the gradient of a soft loss is loss_weight·tau times '
                 "that of a hard one. Or clip it: optim_wrapper=dict(clip_grad=dict(max_norm=5)).")
 
@@ -163,14 +165,17 @@ class TeacherEvalHook(Hook):
             runner.logger.info('The teacher is not validated: this run has no validation set.')
             return
         if metrics is None:
-            metrics = self._measure(runner, model)
+            metrics = json.loads(to_json(self._measure(runner, model)))
             runner.message_hub.update_info('teacher_metrics', metrics)
-            runner.visualizer.add_scalars({f'teacher/{name}': value for name, value in metrics.items()}, step=0)
-        runner.logger.info('Teacher: ' + '  '.join(f'{name}: {value:.4f}' for name, value in metrics.items()))
+            runner.visualizer.add_scalars({f'teacher/{name}': value for name, value in metrics.items()
+                                           if isinstance(value, (int, float))}, step=0)
+        runner.logger.info('Teacher: ' + '  '.join(
+            f'{name}: {value:.4f}' if isinstance(value, float) else f'{name}: {value}'
+            for name, value in metrics.items()))
 
     @staticmethod
     @torch.no_grad()
-    def _measure(runner: Runner, model: Any) -> dict[str, float]:
+    def _measure(runner: Runner, model: Any) -> dict[str, Any]:
         loader, evaluator = runner.val_loop.dataloader, runner.val_loop.evaluator
         was_training = model.training
         model.eval()
@@ -182,4 +187,4 @@ class TeacherEvalHook(Hook):
                     sample.set_pred_score(row).set_pred_label(row.argmax(dim=-1, keepdim=True))
                     for sample, row in zip(data['data_samples'], scores, strict=True)], data_batch=batch)
         model.train(was_training)
-        return {name: float(value) for name, value in evaluator.evaluate(len(loader.dataset)).items()}
+        return evaluator.evaluate(len(loader.dataset))

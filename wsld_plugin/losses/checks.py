@@ -52,10 +52,15 @@ def prepare_target(target: Tensor, logits: Tensor) -> Tensor:
 
 
 def check_target(target: Tensor, n: int, c: int) -> Tensor:
-    """Check a target of indices (N,), not their range, or probabilities (N, C); return it as int64, or detached."""
+    """Check a target of indices (N,), not their range, or probabilities (N, C); return it as int64, or detached.
+
+    Rows of integers are one-hot probabilities, and are returned as float32.
+    """
     if not isinstance(target, Tensor) or target.dtype == torch.bool or target.is_complex():
         raise TypeError(f'The target is {_kind(target)}, but integer class indices (N,) or floating point '
                         'probabilities (N, C) are expected.')
+    if target.ndim == 2 and not target.is_floating_point():  # one-hot rows, as mmpretrain's `to_onehot` gives them
+        target = target.float()
     expected = (n, c) if target.is_floating_point() else (n,)
     if target.shape != expected:
         raise ConfigError(f'The target has shape {tuple(target.shape)} and type {target.dtype}, but for '

@@ -21,7 +21,6 @@ import torch
 
 from wsld_plugin.errors import RunError
 from wsld_plugin.files import write_atomically
-from wsld_plugin.hooks.checkpoint import newest_checkpoint
 
 _TRAIN = Path(__file__).parents[2] / 'tools/train.py'
 _PROGRESS_INTERVAL = 60.0  # seconds between two lines where the output is not a terminal
@@ -88,9 +87,8 @@ def finished(run: Run) -> Result | None:
 def train_run(run: Run, threads: int = 1) -> Result:
     """Train in a new process, or read the result if the run is finished. An interrupted run is resumed.
 
-    A run that was interrupted before its first resumable checkpoint starts again; its other checkpoints are moved to
-    ``interrupted_<n>``. The output is written to ``train.log``, and the fingerprint of the settings to ``settings``,
-    so that a result is not used after the config has changed. ``threads`` are the CPU threads of the process.
+    The output is written to ``train.log``, and the fingerprint of the settings to ``settings``, so that a result is
+    not used after the config has changed. ``threads`` are the CPU threads of the process.
 
     Raises:
         RunError: the process failed or validated nothing; another process trains this run; the folder holds a run
@@ -107,12 +105,6 @@ def train_run(run: Run, threads: int = 1) -> Result:
         if result:
             return result
         write_atomically(folder / 'settings', run.settings.encode())
-        left = list(folder.glob('*.pth'))
-        if left and newest_checkpoint(folder) is None:
-            aside = folder / f'interrupted_{1 + len(list(folder.glob("interrupted_*")))}'
-            aside.mkdir()
-            for path in left:
-                path.rename(aside / path.name)
         code = _start(run, threads, lock)
         curve = accuracy_curve(folder)
         if code or not curve:

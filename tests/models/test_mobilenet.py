@@ -29,6 +29,26 @@ def test_channels_of_another_width_are_multiples_of_8():
     assert [map_.shape[1] for map_ in maps] == [24, 40, 80, 152, 304]
 
 
+@pytest.mark.parametrize('frozen', [-1, 0, 2, 5])
+def test_frozen_stages_do_not_train(frozen):
+    model = MobileNetV1(.25, frozen_stages=frozen)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    if trained := [parameter for parameter in model.parameters() if parameter.requires_grad]:
+        model.train()(torch.randn(4, 3, 32, 32))[-1].square().sum().backward()
+        torch.optim.SGD(trained, lr=.1).step()
+    for number, stage in enumerate(['conv1', 'layer1', 'layer2', 'layer3', 'layer4', 'layer5']):
+        same = [torch.equal(before[key], value) for key, value in model.state_dict().items() if key.startswith(stage)]
+        assert all(same) if number <= frozen else not any(same)
+
+
+def test_norm_eval_keeps_the_running_statistics():
+    model = MobileNetV1(.25, norm_eval=True).train()
+    before = {key: value.clone() for key, value in model.named_buffers()}
+    model(torch.randn(2, 3, 32, 32))
+    assert all(torch.equal(before[key], value) for key, value in model.named_buffers())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
 def inverted_residuals(plain, x, table, widen_factor, act, bias):
     for row, (channels, blocks, stride) in enumerate(table):
         for block in range(blocks):

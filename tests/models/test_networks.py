@@ -1,3 +1,5 @@
+import zlib
+
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -43,25 +45,26 @@ WSLD = {'MobileNetV1': (dict(type='wsld_plugin.MobileNetV1'), 1024, 4_231_976 - 
 NETWORKS = [pytest.param(*row, id=f'{table}-{name}')
             for table, rows in dict(crd=CRD, tf_kd=TF_KD, wsld=WSLD).items() for name, row in rows.items()]
 
-# one of each kind, small where there is a choice, and the (channels, pixels a side) of its stages
+# one of each kind, small where there is a choice, the (channels, pixels a side) of its stages, and the CRC-32 of the
+# names of its weights in the first version that had it
 SMALL = [
-    (dict(type='WideResNet', depth=10, widen_factor=2), [(32, 32), (64, 16), (128, 8)]),
-    (dict(type='CifarVGG', depth=8), [(64, 32), (128, 16), (256, 8), (512, 4), (512, 4)]),
+    (dict(type='WideResNet', depth=10, widen_factor=2), [(32, 32), (64, 16), (128, 8)], 3608131074),
+    (dict(type='CifarVGG', depth=8), [(64, 32), (128, 16), (256, 8), (512, 4), (512, 4)], 1041238305),
     (dict(type='CifarMobileNetV2', widen_factor=.5),
-     [(8, 16), (12, 16), (16, 8), (32, 4), (48, 4), (80, 2), (160, 2), (1280, 2)]),
+     [(8, 16), (12, 16), (16, 8), (32, 4), (48, 4), (80, 2), (160, 2), (1280, 2)], 3007992408),
     (dict(type='CifarMobileNetV2', variant='tf_kd'),
-     [(16, 34), (24, 17), (32, 9), (64, 5), (96, 5), (160, 5), (320, 5), (1280, 5)]),
-    (dict(type='CifarShuffleNetV1'), [(240, 16), (480, 8), (960, 4)]),
-    (dict(type='CifarShuffleNetV2', widen_factor=.5), [(48, 16), (96, 8), (192, 4), (1024, 4)]),
-    (dict(type='CifarShuffleNetV2', variant='tf_kd'), [(116, 16), (232, 8), (464, 4), (1024, 4)]),
-    (dict(type='CifarResNeXt', depth=20, groups=2, width_per_group=4), [(256, 32), (512, 16), (1024, 8)]),
-    (dict(type='CifarGoogLeNet'), [(480, 32), (832, 16), (1024, 8)]),
-    (dict(type='CifarDenseNet', depth=121), [(128, 16), (256, 8), (512, 4), (1024, 4)]),
-    (dict(type='MobileNetV1', widen_factor=.25), [(16, 16), (32, 8), (64, 4), (128, 2), (256, 1)]),
+     [(16, 34), (24, 17), (32, 9), (64, 5), (96, 5), (160, 5), (320, 5), (1280, 5)], 2058362802),
+    (dict(type='CifarShuffleNetV1'), [(240, 16), (480, 8), (960, 4)], 1962048501),
+    (dict(type='CifarShuffleNetV2', widen_factor=.5), [(48, 16), (96, 8), (192, 4), (1024, 4)], 927168242),
+    (dict(type='CifarShuffleNetV2', variant='tf_kd'), [(116, 16), (232, 8), (464, 4), (1024, 4)], 4074050166),
+    (dict(type='CifarResNeXt', depth=20, groups=2, width_per_group=4), [(256, 32), (512, 16), (1024, 8)], 3588559560),
+    (dict(type='CifarGoogLeNet'), [(480, 32), (832, 16), (1024, 8)], 3992165733),
+    (dict(type='CifarDenseNet', depth=121), [(128, 16), (256, 8), (512, 4), (1024, 4)], 2550226929),
+    (dict(type='MobileNetV1', widen_factor=.25), [(16, 16), (32, 8), (64, 4), (128, 2), (256, 1)], 379815963),
 ]
-KINDS = pytest.mark.parametrize(('backbone', 'stages'), [
-    pytest.param(dict(backbone, type=f'wsld_plugin.{backbone["type"]}'), stages,
-                 id='-'.join(map(str, backbone.values()))) for backbone, stages in SMALL])
+KINDS = pytest.mark.parametrize(('backbone', 'stages', 'names'), [
+    pytest.param(dict(backbone, type=f'wsld_plugin.{backbone["type"]}'), stages, names,
+                 id='-'.join(map(str, backbone.values()))) for backbone, stages, names in SMALL])
 
 
 def classifier(backbone: dict, in_channels: int) -> dict:
@@ -92,7 +95,12 @@ def test_parameters_are_those_of_the_papers_code(backbone, in_channels, count):
 
 
 @KINDS
-def test_stages_have_the_documented_shapes_and_out_indices_choose_them(backbone, stages):
+def test_a_checkpoint_of_before_fits_and_a_seed_gives_the_weights_of_before(backbone, stages, names):
+    assert zlib.crc32('\n'.join(build(dict(backbone)).state_dict()).encode()) == names
+
+
+@KINDS
+def test_stages_have_the_documented_shapes_and_out_indices_choose_them(backbone, stages, names):
     shapes = [(2, channels, side, side) for channels, side in stages]
     assert feature_maps(dict(backbone, out_indices=tuple(range(len(stages))))) == shapes
     assert feature_maps(dict(backbone, out_indices=[0, 2], in_channels=1), channels=1) == [shapes[0], shapes[2]]
@@ -114,6 +122,7 @@ def test_stages_have_the_documented_shapes_and_out_indices_choose_them(backbone,
     (CifarResNeXt, dict(depth=50), r'depth=50, expected 9n \+ 2: 11, 20, 29 and so on\. The nearest is 47\.'),
     (CifarResNeXt, dict(out_indices=(3,)), r'out_indices=\(3,\), expected stages 0 to 2'),
     (CifarResNet, dict(depth=21), r'depth=21, expected one of 8, 14, 20'),
+    (MobileNetV1, dict(frozen_stages=6), r'frozen_stages=6, expected -1 \(none\) to 5'),
     (MobileNetV1, dict(widen_factor=0), r'widen_factor=0, expected a finite number in \(0, inf\)'),
     (CifarGoogLeNet, dict(drop_rate=-.1), r'drop_rate=-0\.1, expected a probability'),
     (CifarDenseNet, dict(depth=120), r'depth=120, expected one of 121, 161, 169, 201\. The nearest is 121\.'),

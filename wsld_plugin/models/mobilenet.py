@@ -1,17 +1,21 @@
 """MobileNetV1, which mmpretrain lacks, and the two MobileNetV2 of the CIFAR-100 tables."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
+from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
+from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from mmpretrain.models.utils import make_divisible
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from wsld_plugin.errors import ConfigError, check_choice, check_integer, check_number
 from wsld_plugin.registry import MODELS
 
-from .stages import KAIMING, Init, StagedBackbone, conv_bn
+from .stages import KAIMING, Init, StagedBackbone, check_out_indices, conv_bn
 
 # MobileNetV1: channels, blocks and first stride of each stage, table 1 of the paper
 V1_STAGES = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
@@ -26,34 +30,77 @@ VARIANTS: dict[str, dict[str, Any]] = dict(
 
 
 @MODELS.register_module()
-class MobileNetV1(StagedBackbone):
-    """A 3×3 convolution and 13 depthwise separable ones, each followed by BatchNorm and ReLU.
+class MobileNetV1(BaseBackbone):
+    """A 3×3 convolution and 13 depthwise separable ones, each followed by normalisation and activation.
 
-    From images (N, 3, 224, 224) the five stages return 112, 56, 28, 14 and 7 pixels a side with 64, 128, 256, 512
-    and 1024 channels at width 1.
+    From images (N, 3, 224, 224) the layers ``layer1`` … ``layer5`` return 112, 56, 28, 14 and 7 pixels a side with
+    64, 128, 256, 512 and 1024 channels at width 1.
 
     Args:
         widen_factor: the paper's width multiplier α, > 0; channels are rounded to multiples of 8, which changes
             nothing for the paper's 1, .75, .5 and .25.
-        out_indices, in_channels, init_cfg: as of `StagedBackbone`; by default Kaiming's weights. None: PyTorch's, as
-            in WSLD's code.
+        out_indices: which layers to return, 0 for ``layer1`` to 4 for ``layer5``.
+        frozen_stages: -1: none; 0: the first convolution; i: it and the first i layers, statistics included.
+        norm_eval: keep BatchNorm's running statistics as they are during training.
+        norm_cfg, act_cfg: as of ``mmcv.cnn.ConvModule``.
+        in_channels: channels of the images.
+        init_cfg: by default Kaiming's weights. None: PyTorch's, as in WSLD's code.
 
     Source: Howard et al., MobileNets, arXiv 1704.04861, table 1. It prints stride 2 for the last depthwise
     convolution, but 7×7 on both sides of it: the stride here is 1.
     """
 
-    def __init__(self, widen_factor: float = 1.0, out_indices: Sequence[int] = (4,), in_channels: int = 3,
+    def __init__(self, widen_factor: float = 1.0, out_indices: Sequence[int] = (4,), frozen_stages: int = -1,
+                 norm_eval: bool = False, norm_cfg: Mapping[str, Any] = MappingProxyType(dict(type='BN')),
+                 act_cfg: Mapping[str, Any] = MappingProxyType(dict(type='ReLU')), in_channels: int = 3,
                  init_cfg: Init = KAIMING) -> None:
         check_number('widen_factor', widen_factor, 0, inclusive=False)
-        width, stages = make_divisible(32 * widen_factor, 8), []
-        stem = conv_bn(in_channels, width, 3, stride=2)
-        for channels, blocks, first_stride in V1_STAGES:
-            stage = nn.Sequential()
-            for block in range(blocks):
-                stage.append(conv_bn(width, width, 3, stride=1 if block else first_stride, groups=width))
-                stage.append(conv_bn(width, width := make_divisible(channels * widen_factor, 8)))
-            stages.append(stage)
-        super().__init__(stem, stages, out_indices, init_cfg)
+        check_out_indices(out_indices, len(V1_STAGES))
+        if frozen_stages not in range(-1, len(V1_STAGES) + 1):
+            raise ConfigError(f'frozen_stages={frozen_stages!r}, expected -1 (none) to {len(V1_STAGES)} (all).')
+        super().__init__([*init_cfg] if isinstance(init_cfg, tuple) else init_cfg)
+        self.out_indices = tuple(out_indices)
+        self.norm_eval = norm_eval
+        parts = dict(norm_cfg=dict(norm_cfg), act_cfg=dict(act_cfg))
+        width = make_divisible(32 * widen_factor, 8)
+        self.conv1 = ConvModule(in_channels, width, 3, stride=2, padding=1, **parts)
+        for number, (channels, blocks, stride) in enumerate(V1_STAGES, start=1):
+            layer = nn.Sequential()
+            for i in range(blocks):
+                layer.append(DepthwiseSeparableConvModule(
+                    width, width := make_divisible(channels * widen_factor, 8), 3, stride=1 if i else stride,
+                    padding=1, **parts))
+            self.add_module(f'layer{number}', layer)
+        self.frozen = list(self.children())[:frozen_stages + 1]
+        self.train()
+
+    def init_weights(self) -> None:
+        """Initialise by ``init_cfg``; without one undo what mmcv's ``ConvModule`` does by itself."""
+        super().init_weights()
+        if not self.init_cfg:
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.reset_parameters()
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Feature maps of the chosen layers."""
+        x = self.conv1(x)
+        outs = []
+        for i in range(len(V1_STAGES)):
+            x = getattr(self, f'layer{i + 1}')(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def train(self, mode: bool = True) -> MobileNetV1:
+        """Set the mode, except for what is frozen."""
+        super().train(mode)
+        for module in self.modules():
+            if mode and self.norm_eval and isinstance(module, _BatchNorm):
+                module.eval()
+        for module in self.frozen:
+            module.eval().requires_grad_(False)
+        return self
 
 
 class InvertedResidual(nn.Module):

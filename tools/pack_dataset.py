@@ -69,8 +69,8 @@ def _print(folders, read):
     for folder in folders:
         for split in read(folder):
             meta = split.meta
-            print(f'{split.folder}: {meta.num_images} images of {meta.height} × {meta.width}, '
-                  f'{len(meta.classes)} classes')
+            print(f'{split.folder}: {meta["num_images"]} images of {meta["height"]} × {meta["width"]}, '
+                  f'{len(meta["classes"])} classes')
 
 
 if __name__ == '__main__':

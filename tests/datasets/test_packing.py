@@ -46,7 +46,7 @@ def test_a_pack_is_the_arrays_and_their_sha256(tmp_path):
     images, labels = arrays(24)
     assert (np.load(whole.folder / 'images.npy') == images).all()
     assert (np.load(whole.folder / 'labels.npy') == labels).all()
-    assert whole.meta.sha256 == {name: hashlib.sha256((whole.folder / name).read_bytes()).hexdigest()
+    assert whole.meta['sha256'] == {name: hashlib.sha256((whole.folder / name).read_bytes()).hexdigest()
                                  for name in ('images.npy', 'labels.npy')}
 
 

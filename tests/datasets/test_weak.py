@@ -247,14 +247,14 @@ def test_a_missing_file_is_reported_before_the_data_set_is_built(tmp_path):
     (dict(kind='file'), "kind='file' with file=None, expected a file"),
     (dict(kind='file', rate=0.1, file='x'), "kind='file' with rate=0.1, which takes no rate"),
     (dict(rate=0.1, file='x'), "with file='x', which takes no file"),
-    (dict(rate=0.1, pairs={0: 1}), 'takes no pairs'),
+    (dict(rate=0.1, pairs={0: 1}), "pairs={0: 1}: kind='asymmetric' takes a dict of class indices"),
     (dict(rate=1.5), 'rate=1.5, expected a finite number in [0, 1]'),
     (dict(kind='asymmetric', rate=0.1, pairs={0: 10}), 'pairs names class 10, expected an index, 0 … 9'),
     (dict(kind='asymmetric', rate=0.1, pairs={-1: 0}), 'pairs names class -1'),
     (dict(kind='asymmetric', rate=0.1, pairs={3: 5.5}), 'pairs names class 5.5, expected an index'),
     (dict(kind='asymmetric', rate=0.1, pairs={3: True}), 'pairs names class True'),
     (dict(kind='asymmetric', rate=0.1, pairs={'Cat': 5}), "names class 'Cat', expected an index, 0 … 9. 'cat' is 3."),
-    (dict(kind='asymmetric', rate=0.1, pairs=[(3, 5)]), 'pairs=[(3, 5)], expected a dict of class indices'),
+    (dict(kind='asymmetric', rate=0.1, pairs=[(3, 5)]), "pairs=[(3, 5)]: kind='asymmetric' takes a dict of class indices"),
 ])
 def test_settings_that_do_not_fit_together_are_refused(settings, message):
     animals = digits(metainfo=dict(classes=[*'012', 'cat', *'456789']))

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from wsld_plugin.datasets import SampleKey
 from wsld_plugin.errors import ConfigError
+from wsld_plugin.files import to_json
 from wsld_plugin.losses.functional import wsld, wsld_weights
 from wsld_plugin.soft_labels import store
 from wsld_plugin.soft_labels.store import (
@@ -154,7 +155,7 @@ def test_a_field_that_differs_is_named_with_both_values_and_what_to_do(name):
 
 def test_a_written_header_is_read_again(tmp_path):
     of = header(class_map=(3, 1, 0, 2, 4, 5, 6), tau=2.0, top_k=3)
-    (tmp_path / HEADER).write_bytes(of.to_json(sha256='x'))
+    of.write(tmp_path / HEADER, sha256='x')
     assert read_header(tmp_path) == (of, dict(sha256='x'))
 
 
@@ -165,7 +166,7 @@ def test_a_missing_cache_names_the_nearest_folder(tmp_path):
 
 
 @pytest.mark.parametrize(('name', 'text', 'message'), [
-    (PROGRESS, header().to_json(done=3), r'not complete\. Run .*cache_soft_labels\.py CONFIG` again'),
+    (PROGRESS, to_json({**asdict(header()), 'done': 3}), r'not complete\. Run .*cache_soft_labels\.py CONFIG` again'),
     (HEADER, json.dumps({**asdict(header()), 'format': 7}), 'format=7, expected 1'),
     *((HEADER, text, r'header\.json is damaged') for text in (
         '', '[]', '{"format": 1}', json.dumps({**asdict(header()), 'views': 0}),
@@ -242,7 +243,7 @@ def bytes_of(folder):
 
 def test_written_records_are_read(tmp_path):
     write(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted([HEADER, RECORDS])
+    assert {path.name for path in tmp_path.glob('[!.]*')} == {HEADER, RECORDS}
     assert (SoftLabels(tmp_path).records == ALL).all()
 
 
@@ -336,7 +337,7 @@ def test_a_full_disk_is_reported_and_the_next_call_continues(tmp_path):
     process.start()
     process.join()
     assert message.get().startswith(f'{folder}: no space left for the soft labels (File too large). Free some space')
-    assert sorted(os.listdir(folder)) == sorted([PROGRESS, RECORDS])
+    assert {path.name for path in folder.glob('[!.]*')} == {PROGRESS, RECORDS}
     write(folder)
     assert (SoftLabels(folder).records == ALL).all()
 

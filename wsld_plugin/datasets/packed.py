@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import force_full_init
@@ -21,7 +21,8 @@ IMAGES, LABELS, META = 'images.npy', 'labels.npy', 'meta.json'
 _FORMAT = 1
 _HOW = 'Make it with `python tools/pack_dataset.py cifar100 data/cifar100` or another of its commands: docs/data.md.'
 _AGAIN = 'Remove the folder and pack it again with tools/pack_dataset.py.'
-_KEYS = ('format', 'classes', 'num_images', 'height', 'width', 'sha256')
+_SIZES = ('num_images', 'height', 'width')
+_KEYS = ('format', 'classes', *_SIZES, 'sha256')
 
 
 @DATASETS.register_module()
@@ -63,7 +64,7 @@ class PackedDataset(BaseDataset):
     def load_data_list(self) -> range:
         """The indices of the samples in the arrays."""
         self.pack = Pack(Path(self.data_root).expanduser() / self.split)
-        count, known = len(self.pack.labels), self.pack.meta.classes
+        count, known = len(self.pack.labels), tuple(self.pack.meta['classes'])
         if len(self._metainfo.setdefault('classes', known)) != len(known):
             raise ConfigError(f'PackedDataset(classes=…) names {len(self._metainfo["classes"])} classes, but '
                               f'{self.pack.folder} has {len(known)}.')
@@ -94,18 +95,8 @@ class PackedDataset(BaseDataset):
         return [f'Packed folder: \t{Path(self.data_root) / self.split}', f'Channel order: \t{self.channel_order}']
 
 
-class PackMeta(NamedTuple):
-    """``meta.json``: class names, (num_images, height, width), and the SHA-256 of each array file."""
-
-    classes: tuple[str, ...]
-    num_images: int
-    height: int
-    width: int
-    sha256: dict[str, str]
-
-
 class Pack:
-    """An opened split: images (N, H, W, 3) uint8 mapped from disk, labels (N,) int64 in memory, meta.
+    """An opened split: images (N, H, W, 3) uint8 mapped from disk, labels (N,) int64 in memory, and ``meta.json``.
 
     A copy, in this process or in a worker, opens the files again: the images themselves are never copied.
 
@@ -116,16 +107,16 @@ class Pack:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.meta = _read_meta(self.folder)
-        shape = (self.meta.num_images, self.meta.height, self.meta.width, 3)
+        shape = (*(self.meta[key] for key in _SIZES), 3)
         self.images = open_array(self.folder / IMAGES, np.uint8, shape)
         self.labels = np.array(open_array(self.folder / LABELS, np.int64, shape[:1]))
-        check_labels(self.folder / LABELS, self.labels, len(self.meta.classes))
+        check_labels(self.folder / LABELS, self.labels, len(self.meta['classes']))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Pack, (self.folder, )
 
 
-def _read_meta(folder: Path) -> PackMeta:
+def _read_meta(folder: Path) -> dict[str, Any]:
     """``meta.json``, checked. It is written last, so a folder with it was once complete."""
     path = folder / META
     if not folder.is_dir():
@@ -140,23 +131,22 @@ def _read_meta(folder: Path) -> PackMeta:
         raise ConfigError(f'{folder} is not a packed data set, or an incomplete one: it has no {META}. {what}')
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
-        given = {key: found[key] for key in _KEYS}
+        meta = {key: found[key] for key in _KEYS}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f'{path} is damaged ({type(error).__name__}: {error}). Expected JSON with the keys '
                           f'{", ".join(_KEYS)}. {_AGAIN}') from None
-    if given.pop('format') != _FORMAT:
-        raise ConfigError(f'{path}: format={found["format"]!r}, expected {_FORMAT}. {_AGAIN}')
-    meta = PackMeta(**given)
-    if not all(isinstance(size, int) and size > 0 for size in (meta.num_images, meta.height, meta.width)) \
-            or not is_names(meta.classes) or not isinstance(meta.sha256, dict):
+    if meta['format'] != _FORMAT:
+        raise ConfigError(f'{path}: format={meta["format"]!r}, expected {_FORMAT}. {_AGAIN}')
+    if not all(isinstance(meta[key], int) and meta[key] > 0 for key in _SIZES) \
+            or not is_names(meta['classes']) or not isinstance(meta['sha256'], dict):
         raise ConfigError(f'{path} is damaged: num_images, height and width must be positive integers, classes a '
                           f'list of names, sha256 a dict of files. {_AGAIN}')
-    return meta._replace(classes=tuple(meta.classes))
+    return meta
 
 
 def write_meta(folder: Path, classes: Sequence[str], shape: tuple[int, ...]) -> None:
     """Write ``meta.json`` beside complete arrays; ``shape`` is that of the images."""
-    meta = dict(format=_FORMAT, classes=list(classes), num_images=shape[0], height=shape[1], width=shape[2],
+    meta = dict(format=_FORMAT, classes=list(classes), **dict(zip(_SIZES, shape, strict=False)),
                 sha256={name: file_hash(folder / name) for name in (IMAGES, LABELS)})
     write_atomically(folder / META, (json.dumps(meta, indent=1) + '\n').encode())
 

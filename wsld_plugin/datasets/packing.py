@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import json
 import os
@@ -22,6 +21,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image, ImageOps
 
 from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.files import locked
 
 from .packed import IMAGES, LABELS, META, Pack, check_labels, file_hash, is_names, open_array, write_meta
 
@@ -192,16 +192,12 @@ def pack(out: Path, sources: Mapping[str, Source]) -> None:
 
 @contextmanager
 def _partial_folder(out: Path) -> Iterator[Path]:
-    """An empty ``out/.partial``, locked by this process, removed on exit; ``out`` too if it stayed empty."""
+    """A locked and empty ``out/.partial``, removed on exit; ``out`` too if it stayed empty."""
     partial = out / '.partial'
-    partial.mkdir(parents=True, exist_ok=True)
-    lock = os.open(partial, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system releases it, however a process ends
-        except BlockingIOError:
-            raise ConfigError(f'{partial}: another process is packing there.') from None
-        for left in partial.iterdir():
+    with locked(partial / 'lock') as owner:
+        if owner is not None:
+            raise ConfigError(f'{partial}: another process is packing there.')
+        for left in partial.glob('*/'):
             shutil.rmtree(left)
         try:
             yield partial
@@ -214,8 +210,6 @@ def _partial_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(partial)
             if not any(out.iterdir()):
                 out.rmdir()
-    finally:
-        os.close(lock)
 
 
 def _write_split(folder: Path, source: Source) -> None:
@@ -238,19 +232,14 @@ def _write_split(folder: Path, source: Source) -> None:
                                   'packed data set has uint8 images of one size. Give --size.')
             file.write(np.ascontiguousarray(image).data)
             labels.append(label)
-        _sync(file)
     if len(labels) != source.count:
         raise ConfigError(f'{folder.name}: expected {source.count} samples, found {len(labels)}.')
-    with (folder / LABELS).open('wb') as file:
-        np.save(file, np.array(labels, dtype=np.int64))
-        _sync(file)
+    np.save(folder / LABELS, np.array(labels, dtype=np.int64))
     check_labels(folder / LABELS, np.array(labels), len(source.classes))
+    for name in (IMAGES, LABELS):
+        with (folder / name).open('rb') as file:
+            os.fsync(file.fileno())
     write_meta(folder, source.classes, (source.count, *shape))
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def adopt(folder: Path, classes_file: Path) -> None:
@@ -299,7 +288,7 @@ def verify(folder: Path) -> list[Pack]:
     """
     splits = open_splits(folder)
     wrong = [str(split.folder / name) for split in splits for name in (IMAGES, LABELS)
-             if file_hash(split.folder / name) != split.meta.sha256.get(name)]
+             if file_hash(split.folder / name) != split.meta['sha256'].get(name)]
     if wrong:
         raise ConfigError(f'{", ".join(wrong)}: damaged, the SHA-256 is not that of {META}. Remove the folder and '
                           'pack it again.')

@@ -107,24 +107,15 @@ class NoisyLabels(WeakLabels):
             if (value is not None) != needed:
                 raise ConfigError(f'NoisyLabels: kind={kind!r} with {name}={value!r}, '
                                   + (f'expected a {name}.' if needed else f'which takes no {name}.'))
-        if pairs is not None and kind != 'asymmetric':
-            raise ConfigError(f"NoisyLabels: kind={kind!r} takes no pairs; kind='asymmetric' does.")
-        if pairs is not None and not isinstance(pairs, Mapping):
-            raise ConfigError(f'NoisyLabels: pairs={pairs!r}, expected a dict of class indices, such as {{3: 5}}.')
+        if pairs is not None and (kind != 'asymmetric' or not isinstance(pairs, Mapping)):
+            raise ConfigError(f"NoisyLabels: kind={kind!r} with pairs={pairs!r}: kind='asymmetric' takes a dict of class "
+                              'indices, such as {3: 5}.')
         if file is None:
             check_number('NoisyLabels: rate', rate, 0, 1)
-            super().__init__(dataset)
-        else:
-            labels = _read_labels(Path(file).expanduser())
-            super().__init__(dataset)
-            if labels.dtype.kind not in 'iu' or labels.shape != (len(self),):
-                raise ConfigError(f'NoisyLabels: file={str(file)!r} has {labels.dtype} of shape {labels.shape}, '
-                                  f'expected an integer for each of the {len(self)} samples of the data set.')
-            wrong = np.flatnonzero((labels < 0) | (labels >= self.num_classes))
-            if len(wrong):
-                raise ConfigError(f'NoisyLabels: file={str(file)!r} gives sample {wrong[0]} the label '
-                                  f'{labels[wrong[0]]}, expected 0 … {self.num_classes - 1}.')
-            self.labels = labels.astype(np.int64)
+        read = None if file is None else _read_labels(Path(file).expanduser())
+        super().__init__(dataset)
+        if read is not None:
+            self.labels = self._checked(read, file)
             return
         states, labels = _states(seed, len(self.given_labels)), self.given_labels
         if kind == 'symmetric':
@@ -148,6 +139,16 @@ class NoisyLabels(WeakLabels):
     def relabel(self, sample: DataSample, index: int) -> None:
         """Set ``gt_label``."""
         sample.set_gt_label(int(self.labels[index]))
+
+    def _checked(self, labels: np.ndarray, file: Any) -> np.ndarray:
+        if labels.dtype.kind not in 'iu' or labels.shape != (len(self),):
+            raise ConfigError(f'NoisyLabels: file={str(file)!r} has {labels.dtype} of shape {labels.shape}, '
+                              f'expected an integer for each of the {len(self)} samples of the data set.')
+        wrong = np.flatnonzero((labels < 0) | (labels >= self.num_classes))
+        if len(wrong):
+            raise ConfigError(f'NoisyLabels: file={str(file)!r} gives sample {wrong[0]} the label '
+                              f'{labels[wrong[0]]}, expected 0 … {self.num_classes - 1}.')
+        return labels.astype(np.int64)
 
     def _class_index(self, given: Any) -> int:
         index = given

@@ -288,7 +288,7 @@ def _identity(dataset: Any) -> dict[str, Any]:
             found.update(info['img'].tobytes() if isinstance(info.get('img'), np.ndarray)
                          else Path(str(info.get('img_path'))).name.encode())
     if hasattr(plain, 'pack'):
-        found.update(repr(sorted(plain.pack.meta.sha256.items())).encode())
+        found.update(repr(sorted(plain.pack.meta['sha256'].items())).encode())
     return dict(dataset=found.hexdigest(), num_samples=len(plain))
 
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import math
 import os
@@ -20,7 +19,7 @@ from torch import Tensor
 from wsld_plugin.datasets.keyed import SampleKey
 from wsld_plugin.datasets.packed import file_hash
 from wsld_plugin.errors import ConfigError, did_you_mean
-from wsld_plugin.files import write_atomically
+from wsld_plugin.files import locked, to_json, write_atomically
 from wsld_plugin.losses.checks import check_range
 
 FORMAT = 1
@@ -164,9 +163,9 @@ class Header:
         if wrong:
             raise ConfigError('\n  '.join([f'{folder} holds the soft labels of another run:', *wrong]))
 
-    def to_json(self, **more: Any) -> bytes:
-        """The content of the file."""
-        return (json.dumps({**asdict(self), **more}, indent=1) + '\n').encode()
+    def write(self, path: Path, **more: Any) -> None:
+        """Write the fields and further entries as JSON."""
+        write_atomically(path, to_json({**asdict(self), **more}))
 
 
 def read_header(folder: Path, name: str = HEADER) -> tuple[Header, dict[str, Any]]:
@@ -273,13 +272,13 @@ class Writer:
         """Flush the appended records to the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        write_atomically(self.folder / PROGRESS, self.header.to_json(done=self._appended))
+        self.header.write(self.folder / PROGRESS, done=self._appended)
         self.done = self._appended
 
     def finish(self) -> None:
         """Write the header of the complete cache."""
         assert self.done == self.total, f'{self.done} of {self.total} records were written'
-        write_atomically(self.folder / HEADER, self.header.to_json(sha256=file_hash(self.folder / RECORDS)))
+        self.header.write(self.folder / HEADER, sha256=file_hash(self.folder / RECORDS))
         (self.folder / PROGRESS).unlink()
 
 
@@ -291,33 +290,26 @@ def writing(folder: Path, header: Header) -> Iterator[Writer]:
         ConfigError: another process writes there; the interrupted cache has another header; the disk is full. What
             was written is kept, and the next call continues.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    writer = None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system releases it when the process ends
-        done = _start(folder, header)
-        with (folder / RECORDS).open('r+b') as file:
-            file.truncate(done * record_type(header.num_classes, header.top_k).itemsize)
-            file.seek(0, os.SEEK_END)
-            writer = Writer(folder, header, file, done)
-            try:
-                yield writer
-            except (Exception, KeyboardInterrupt) as error:
-                if not isinstance(error, OSError):
-                    writer.save_progress()
+    with locked(folder / '.lock') as owner:
+        if owner is not None:
+            raise ConfigError(f'{folder}: another process is writing soft labels there.')
+        try:
+            done = _start(folder, header)
+            with (folder / RECORDS).open('r+b') as file:
+                file.truncate(done * record_type(header.num_classes, header.top_k).itemsize)
+                file.seek(0, os.SEEK_END)
+                writer = Writer(folder, header, file, done)
+                try:
+                    yield writer
+                except (Exception, KeyboardInterrupt) as error:
+                    if not isinstance(error, OSError):
+                        writer.save_progress()
+                    raise
+        except OSError as error:
+            if error.errno not in _FULL:
                 raise
-    except BlockingIOError:
-        if writer:
-            raise
-        raise ConfigError(f'{folder}: another process is writing soft labels there.') from None
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise ConfigError(f'{folder}: no space left for the soft labels ({error.strerror}). Free some space there, '
-                          'and run the same command again to continue.') from None
-    finally:
-        os.close(lock)
+            raise ConfigError(f'{folder}: no space left for the soft labels ({error.strerror}). Free some space '
+                              'there, and run the same command again to continue.') from None
 
 
 def _start(folder: Path, header: Header) -> int:
@@ -327,7 +319,9 @@ def _start(folder: Path, header: Header) -> int:
     if started:
         old, more = read_header(folder, PROGRESS)
         old.check(asdict(header), folder)
-        done = min(int(more['done']), path.stat().st_size // size if path.is_file() else 0)
+        if not isinstance(more.get('done'), int):
+            raise ConfigError(f'{folder / PROGRESS} is damaged (done={more.get("done")!r}): {NEW}.')
+        done = min(more['done'], path.stat().st_size // size if path.is_file() else 0)
     elif path.exists():
         raise ConfigError(f'{path} exists and is not overwritten: remove it first.')
     needed, free = (header.views * header.num_samples - done) * size, shutil.disk_usage(folder).free
@@ -335,6 +329,6 @@ def _start(folder: Path, header: Header) -> int:
         raise ConfigError(f'{folder}: {free / 1e6:,.1f} MB are free, but the soft labels need {needed / 1e6:,.1f} '
                           'MB. Fewer views or a smaller top_k need less.')
     if not started:
-        write_atomically(folder / PROGRESS, header.to_json(done=0))
+        header.write(folder / PROGRESS, done=0)
     path.touch()
     return done

@@ -20,7 +20,7 @@ from PIL import Image
 from scipy.stats import chi2_contingency, kstest
 from torchvision.transforms import InterpolationMode
 
-from wsld_plugin.datasets import Digits, PackedDataset, ResidentDataset, SampleKey, resident
+from wsld_plugin.datasets import PackedDataset, ResidentDataset, SampleKey, resident
 from wsld_plugin.datasets.keyed import key_states
 from wsld_plugin.datasets.resident import ResidentAugment, check_supported, load_resident
 from wsld_plugin.errors import ConfigError
@@ -89,15 +89,6 @@ def test_another_epoch_seed_or_repeat_has_other_pixels(data, other):
     here, there = (data.__getitems__([SampleKey(**{**dict(seed=0, epoch=0, index=index), **each})
                                       for index in range(24)])['inputs'] for each in ({}, other))
     assert (here != there).flatten(1).any(1).sum() > 18  # 1 of 50 is the same by chance
-
-
-def test_digits_are_resident_too():
-    digits = Digits(num_samples=12, pipeline=PLAIN)
-    data = ResidentDataset(digits, device='cpu')
-    for index in (0, 11):
-        sample = data[SampleKey(0, 0, index)]
-        assert (sample['inputs'] == digits[index]['inputs']).all()
-        assert int(sample['data_samples'].gt_label) == digits.get_data_info(index)['gt_label']
 
 
 def test_short_epochs_are_taken_from_the_front(root):

@@ -108,8 +108,8 @@ class NoisyLabels(WeakLabels):
                 raise ConfigError(f'NoisyLabels: kind={kind!r} with {name}={value!r}, '
                                   + (f'expected a {name}.' if needed else f'which takes no {name}.'))
         if pairs is not None and (kind != 'asymmetric' or not isinstance(pairs, Mapping)):
-            raise ConfigError(f"NoisyLabels: kind={kind!r} with pairs={pairs!r}: kind='asymmetric' takes a dict of class "
-                              'indices, such as {3: 5}.')
+            raise ConfigError(f"NoisyLabels: kind={kind!r} with pairs={pairs!r}: kind='asymmetric' takes a dict of "
+                              'class indices, such as {3: 5}.')
         if file is None:
             check_number('NoisyLabels: rate', rate, 0, 1)
         read = None if file is None else _read_labels(Path(file).expanduser())

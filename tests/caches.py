@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.soft_labels.config import check_cached, preprocessor_config
 from wsld_plugin.soft_labels.prepare import prepare
-from wsld_plugin.soft_labels.store import Header, SoftLabels, encode, writing
+from wsld_plugin.soft_labels.store import HEADER, Header, SoftLabels, encode, writing
 
 # 8×8 digits that differ in every view
 AUGMENTED = [dict(type='mmpretrain.RandomCrop', crop_size=8, padding=2), dict(type='mmpretrain.PackInputs')]
@@ -95,6 +96,13 @@ def cached_cfg(tmp_path: Path, loss: dict | None = None, pipeline: list | None =
     check_cached(cfg)
     key_training_set(cfg, views=model.teacher.get('views', 1))
     return cfg
+
+
+def without_checksums(folder: Path) -> None:
+    """Make a cache one of an earlier version, which has no checksums of its blocks."""
+    header = json.loads((folder / HEADER).read_text())
+    del header['blocks']
+    (folder / HEADER).write_text(json.dumps(header))
 
 
 def prepared(cfg: Config, make: bool = True, verify: int = 0) -> SoftLabels:

@@ -327,12 +327,18 @@ def test_arrays_of_another_kind_are_not_adopted(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['images.npy', 'labels.npy'])
-def test_one_flipped_bit_is_found_by_verify(tmp_path, name):
+def test_one_flipped_bit_is_found_when_it_is_read_and_by_verify(tmp_path, name):
     root = make_pack(tmp_path / 'pack', train=24, val=24)
     path = root / 'val' / name
     content = bytearray(path.read_bytes())
     content[-8] ^= 1
     path.write_bytes(content)
-    open_splits(root)
-    with pytest.raises(ConfigError, match=f'val/{name}: damaged'):
-        verify(root)
+    if name == 'images.npy':
+        data = PackedDataset(str(root), split='val')
+        with pytest.raises(ConfigError, match=r'val/images\.npy is damaged: rows 0 to 23 .*pack it again'):
+            data.get_data_info(3)
+        with pytest.raises(ConfigError, match=r'val/images\.npy: damaged'):
+            verify(root)
+    else:
+        with pytest.raises(ConfigError, match=r'val/labels\.npy is damaged: its SHA-256'):
+            open_splits(root)

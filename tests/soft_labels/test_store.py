@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from caches import header, random_cache, random_records
+from caches import header, random_cache, random_records, without_checksums
 from torch.nn import functional as F
 
 from wsld_plugin.datasets import SampleKey
@@ -208,6 +208,22 @@ def test_a_file_of_another_length_is_refused(tmp_path, change):
         path.write_bytes(change(data))
     with pytest.raises(ConfigError, match=r'records\.bin is damaged: \d+ bytes, expected 330'):
         SoftLabels(tmp_path)
+
+
+@pytest.mark.parametrize('kept', [{}, dict(top_k=2, tau=4.0)])
+def test_one_flipped_bit_is_found_when_its_record_is_read(tmp_path, kept):
+    of = header(num_samples=20_000, **kept)
+    path = random_cache(tmp_path, num_samples=20_000, **kept).folder / RECORDS
+    content, size = bytearray(path.read_bytes()), record_type(of.num_classes, of.top_k).itemsize
+    content[45_000 * size + 3] ^= 4
+    path.write_bytes(content)
+    labels = SoftLabels(tmp_path)
+    assert len(labels.rows([SampleKey(0, 0, 0), SampleKey(0, 1, 19_999)])) == 2
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r'records\.bin is damaged: rows \d+ to \d+ .*Remove the folder'):
+            labels.rows([SampleKey(0, 0, 0), SampleKey(0, 2, 5_000)])
+    without_checksums(tmp_path)
+    assert len(SoftLabels(tmp_path).rows([SampleKey(0, 2, 5_000)])) == 1
 
 
 # Writer

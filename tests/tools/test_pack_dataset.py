@@ -66,4 +66,4 @@ def test_a_damaged_pack_is_named(images, tmp_path, main):
     main('folder', images / 'train', tmp_path / 'pack', '--size', 4)
     labels = tmp_path / 'pack/train/labels.npy'
     labels.write_bytes(labels.read_bytes()[:-8] + bytes(8))
-    assert f'ConfigError: {labels}: damaged' in main('verify', tmp_path / 'pack', error=1).err
+    assert f'ConfigError: {labels} is damaged' in main('verify', tmp_path / 'pack', error=1).err

@@ -4,7 +4,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from mmengine.dataset import force_full_init
 from mmpretrain.datasets import BaseDataset
 
+from wsld_plugin.checksums import CheckedRows, block_checksums, file_hash
 from wsld_plugin.errors import ConfigError, check_choice, check_integer, did_you_mean
 from wsld_plugin.files import write_atomically
 from wsld_plugin.registry import DATASETS
@@ -33,8 +33,8 @@ class PackedDataset(BaseDataset):
     with the names of the classes. The images are mapped, not loaded: workers and ranks share the pages of one file. A
     sample is ``img`` (H, W, 3) uint8, a copy that transforms may modify, and ``gt_label``.
 
-    Opening checks the existence, types, shapes and lengths of the files and the range of the labels. Only
-    ``tools/pack_dataset.py verify`` checks their SHA-256.
+    Opening checks the existence, types, shapes and lengths of the files, the labels, and each block of images when
+    one of them is first read.
 
     Args:
         data_root: the packed folder.
@@ -108,9 +108,12 @@ class Pack:
         self.folder = Path(folder)
         self.meta = _read_meta(self.folder)
         shape = (*(self.meta[key] for key in _SIZES), 3)
-        self.images = open_array(self.folder / IMAGES, np.uint8, shape)
+        self.images = CheckedRows(open_array(self.folder / IMAGES, np.uint8, shape), self.meta['blocks'],
+                                  self.folder / IMAGES, _AGAIN)
         self.labels = np.array(open_array(self.folder / LABELS, np.int64, shape[:1]))
         check_labels(self.folder / LABELS, self.labels, len(self.meta['classes']))
+        if self.meta['sha256'].get(LABELS) != file_hash(self.folder / LABELS):
+            raise ConfigError(f'{self.folder / LABELS} is damaged: its SHA-256 is not that of {META}. {_AGAIN}')
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Pack, (self.folder, )
@@ -131,7 +134,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         raise ConfigError(f'{folder} is not a packed data set, or an incomplete one: it has no {META}. {what}')
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
-        meta = {key: found[key] for key in _KEYS}
+        meta = {**{key: found[key] for key in _KEYS}, 'blocks': found.get('blocks')}  # older packs have none
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f'{path} is damaged ({type(error).__name__}: {error}). Expected JSON with the keys '
                           f'{", ".join(_KEYS)}. {_AGAIN}') from None
@@ -147,7 +150,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 def write_meta(folder: Path, classes: Sequence[str], shape: tuple[int, ...]) -> None:
     """Write ``meta.json`` beside complete arrays; ``shape`` is that of the images."""
     meta = dict(format=_FORMAT, classes=list(classes), **dict(zip(_SIZES, shape, strict=False)),
-                sha256={name: file_hash(folder / name) for name in (IMAGES, LABELS)})
+                sha256={name: file_hash(folder / name) for name in (IMAGES, LABELS)},
+                blocks=block_checksums(open_array(folder / IMAGES, np.uint8)))
     write_atomically(folder / META, (json.dumps(meta, indent=1) + '\n').encode())
 
 
@@ -187,11 +191,3 @@ def is_names(classes: Any) -> bool:
     """Whether ``classes`` is a list of names, at least one."""
     return isinstance(classes, list) and bool(classes) and all(isinstance(name, str) for name in classes)
 
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    found = sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()

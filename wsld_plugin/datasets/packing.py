@@ -20,10 +20,11 @@ from mmengine.fileio import get as read_file
 from mmengine.registry import DefaultScope
 from PIL import Image, ImageOps
 
+from wsld_plugin.checksums import file_hash
 from wsld_plugin.errors import ConfigError, did_you_mean
 from wsld_plugin.files import locked
 
-from .packed import IMAGES, LABELS, META, Pack, check_labels, file_hash, is_names, open_array, write_meta
+from .packed import IMAGES, LABELS, META, Pack, check_labels, is_names, open_array, write_meta
 
 _SPLITS = ('train', 'val', 'test')
 _AHEAD = 256  # images decoded in parallel: bounds the memory

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wsld_plugin.checksums import CheckedRows, block_checksums, file_hash
 from wsld_plugin.datasets.keyed import SampleKey
-from wsld_plugin.datasets.packed import file_hash
 from wsld_plugin.errors import ConfigError, did_you_mean
 from wsld_plugin.files import locked, to_json, write_atomically
 from wsld_plugin.losses.checks import check_range
@@ -207,7 +207,8 @@ def _short(value: Any) -> str:
 class SoftLabels:
     """The records of a complete cache: (views · num_samples,), memory-mapped, read-only.
 
-    Opening checks that the file exists and its length; :meth:`check_hash` checks its content.
+    Opening checks that the file exists and its length; a block of records is compared with its checksum when one of
+    them is first read.
 
     Raises:
         ConfigError: a folder or file that is missing, damaged, truncated or not complete.
@@ -223,6 +224,7 @@ class SoftLabels:
         if size != count * kind.itemsize:
             raise ConfigError(f'{path} is damaged: {size} bytes, expected {count * kind.itemsize}: {NEW}.')
         self.records = np.memmap(path, kind, 'r').view(np.ndarray)  # indexing a memmap itself is slower
+        self._checked = CheckedRows(self.records, more.get('blocks'), path, f'{NEW[0].upper()}{NEW[1:]}.')
 
     def rows(self, keys: Sequence[SampleKey]) -> np.ndarray:
         """A copy of the records (N,) of N samples.
@@ -241,7 +243,7 @@ class SoftLabels:
                 raise ValueError(f'{self.folder} has no soft label of a sample with {name}={wrong[0]}, expected '
                                  f'{low} … {high}. Train with tools/train.py, whose sampler, '
                                  f'wsld_plugin.KeyedSampler(views={header.views}), repeats the views of the cache.')
-        return self.records[given[1] * header.num_samples + given[2]]
+        return self._checked[given[1] * header.num_samples + given[2]]
 
     def check_hash(self) -> None:
         """Raise :class:`ConfigError` unless the SHA-256 of the records is that of the header."""
@@ -278,7 +280,9 @@ class Writer:
     def finish(self) -> None:
         """Write the header of the complete cache."""
         assert self.done == self.total, f'{self.done} of {self.total} records were written'
-        self.header.write(self.folder / HEADER, sha256=file_hash(self.folder / RECORDS))
+        path = self.folder / RECORDS
+        records = np.memmap(path, record_type(self.header.num_classes, self.header.top_k), 'r')
+        self.header.write(self.folder / HEADER, sha256=file_hash(path), blocks=block_checksums(records))
         (self.folder / PROGRESS).unlink()
 
 

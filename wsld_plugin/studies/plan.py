@@ -23,9 +23,10 @@ from .runs import Run
 _KEYS = ('title', 'seeds', 'parts', 'size', 'models', 'teachers', 'every', 'options', 'rows')
 _CELL_KEYS = ('method', 'config', 'options', 'published', 'source', 'epoch', 'tau', 'teacher')
 # The types of values and of their items, for `_check_values`; other keys have texts.
-_TYPES = dict(rows=((list, tuple), Mapping, "a list of one or more dict(name='<row>', cells=[…])"),
-              cells=((list, tuple), Mapping, "a list of one or more dict(method='KD', config='<path>')"),
-              options=(Mapping, str, "a dict of dotted keys: {'train_cfg.max_epochs': 100}"))
+_TYPES: dict[str, tuple[Any, Any, str]] = dict(
+    rows=((list, tuple), Mapping, "a list of one or more dict(name='<row>', cells=[…])"),
+    cells=((list, tuple), Mapping, "a list of one or more dict(method='KD', config='<path>')"),
+    options=(Mapping, str, "a dict of dotted keys: {'train_cfg.max_epochs': 100}"))
 _FEWEST = 2  # images of a part: batch normalisation cannot train on one
 # A checkpoint that another config trains: work_dirs/<name of the config>/<file>
 _TRAINED = re.compile(r'^work_dirs/([^/]+)/((?:student|model)_(?:last|best)\.pth)$')
@@ -227,7 +228,8 @@ def _check_keys(where: str, given: Mapping[str, Any], known: Collection[str]) ->
 
 def _check_values(where: str, given: Mapping[str, Any], *keys: str) -> None:
     for key in keys:
-        value, (kind, of_item, expected) = given.get(key), _TYPES.get(key, (str, str, 'a text'))
+        value: Any = given.get(key)
+        kind, of_item, expected = _TYPES.get(key, (str, str, 'a text'))
         right = isinstance(value, kind) and all(isinstance(item, of_item) for item in value)
         if not right or (not value and key != 'options'):
             raise ConfigError(f'{where}: {key}={value!r}, expected {expected}.')

@@ -169,14 +169,11 @@ class CalibrationStatistics(SampleSums):
 
 
 def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
-    """The temperature at which soft labels have the smallest negative log-likelihood (Guo et al., arXiv 1706.04599).
+    """The temperature of the smallest negative log-likelihood, for logits (N, C) and class indices (N,).
 
     ::
 
-        NLL(τ) = mean_i -log softmax(t_i / τ)[y_i],    convex in 1/τ
-
-    Args:
-        logits, target: (N, C), and class indices (N,).
+        NLL(τ) = mean_i -log softmax(t_i / τ)[y_i],    convex in 1/τ;    Guo et al., ICML 2017, arXiv 1706.04599
 
     Returns:
         τ, and the NLL there in nats. The teacher is over-confident if τ > 1, under-confident if τ < 1. If every

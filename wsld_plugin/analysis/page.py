@@ -12,7 +12,6 @@ from PIL import Image
 
 ROWS = 100  # of a table
 
-_LARGEST = 192  # pixels of the longer side of an image
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 CSS = '''
@@ -93,20 +92,15 @@ def key(kind: str) -> str:
 
 def table(heads: Sequence[str], rows: Sequence[Iterable[str | float | int]], label: str,
           words: Sequence[int] = ()) -> str:
-    """A table in a scrolling box, cut after `ROWS` rows with a line that says so.
+    """A table in a scrolling box, with ``label`` as alternative text, cut after `ROWS` rows with a line that says so.
 
-    Args:
-        heads: of the columns.
-        rows: one cell for each head.
-        label: alternative text.
-        words: columns that are aligned left, besides the first.
+    ``words`` are the columns that are aligned left, besides the first.
     """
     def cells(tag: str, values: Iterable[str | float | int], more: str = '') -> str:
         return ''.join(f'<{tag}{more}{" class=words" if place in words else ""}>{escape(str(value))}</{tag}>'
                        for place, value in enumerate(values))
     body = ''.join(f'<tr>{cells("td", row)}</tr>' for row in rows[:ROWS])
-    cut = (f'<p class="cut">The first {ROWS} of {len(rows):,} rows; all are in report.json.</p>'
-           if len(rows) > ROWS else '')
+    cut = f'<p class="cut">The first {ROWS} of {len(rows):,} rows; all are in report.json.</p>' * (len(rows) > ROWS)
     return (f'<div class="scroll" role="region" aria-label="{escape(label)}" tabindex="0"><table><thead><tr>'
             f'{cells("th", heads, " scope=col")}</tr></thead><tbody>{body}</tbody></table></div>{cut}')
 
@@ -114,7 +108,7 @@ def table(heads: Sequence[str], rows: Sequence[Iterable[str | float | int]], lab
 def data_uri(image: np.ndarray) -> str:
     """A uint8 image, (H, W) or (H, W, 3) in RGB, as a PNG in a ``data:`` address, at most 192 pixels wide or high."""
     picture = Image.fromarray(np.ascontiguousarray(image))
-    picture.thumbnail((_LARGEST, _LARGEST))
+    picture.thumbnail((192, 192))
     buffer = io.BytesIO()
     picture.save(buffer, 'PNG', optimize=True)
     return 'data:image/png;base64,' + base64.b64encode(buffer.getvalue()).decode()

@@ -24,9 +24,8 @@ def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tens
     """All measures of a batch, on its device, without reading from it.
 
     Args:
-        student_logits, teacher_logits: (N, C).
+        student_logits, teacher_logits, tau: (N, C), and the temperature τ > 0 of both.
         target: class indices (N,) or probabilities (N, C). All measures of a hidden label (-100) are NaN.
-        tau: temperature τ > 0 of both.
         teacher_ce: (N,) in nats, if it is known more exactly than from these logits.
 
     Returns:

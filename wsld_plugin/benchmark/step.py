@@ -326,7 +326,7 @@ def _image_size(cfg: Config) -> int:
     dataset: Any = cfg.train_dataloader.dataset
     while not dataset.get('pipeline') and dataset.get('dataset'):
         dataset = dataset['dataset']
-    sizes = [transform[key] for transform in dataset.get('pipeline') or [] 
+    sizes = [transform[key] for transform in dataset.get('pipeline') or []
              for key in ('crop_size', 'scale', 'size') if key in transform]
     side = sizes[-1] if sizes else None
     if isinstance(side, (list, tuple)) and len(set(side)) == 1:

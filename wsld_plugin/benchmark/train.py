@@ -52,14 +52,10 @@ class StepClock(Hook):
         model.train_step = timed
         self._begin = _now()
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Read the time of loading from mmengine's timer."""
-        self._loaded = float(runner.message_hub.get_scalar('train/data_time').current())
-
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """End the iteration, after all other hooks."""
-        now = _now()
-        self.parts.append((now - self._begin, self._loaded, self._step))
+        """End the iteration, after all other hooks; mmengine's timer knows the time of loading."""
+        now, loading = _now(), float(runner.message_hub.get_scalar('train/data_time').current())
+        self.parts.append((now - self._begin, loading, self._step))
         self._begin = now
         if len(self.parts) == self.iterations:
             raise _EnoughError

@@ -9,16 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wsld_plugin.analysis.bias_variance import (
-    MIN_MODELS,
-    QUANTITIES,
-    Draws,
-    decompose,
-    entropy,
-    interval,
-    resample_models,
-    resample_samples,
-)
+from wsld_plugin.analysis import bias_variance as analysis
+from wsld_plugin.analysis.bias_variance import MIN_MODELS, QUANTITIES, Draws
 from wsld_plugin.errors import ConfigError, RunError
 from wsld_plugin.hooks.predictions import epoch_files, read_log_probabilities, read_target
 
@@ -35,16 +27,14 @@ class Finding:
 
     Args:
         row, method, tau: of the cell.
-        models, samples: M, and N of the test set.
+        models, samples, teachers: M; N of the test set; number of teachers that are trained for the models, or None.
         accuracy: top-1 in percent of the last epoch, over the models.
         epochs: `Decomposition.totals` by epoch.
         over_samples: 95 % bootstrap intervals of the last epoch over the test samples.
         over_models: the same over the models, given their teachers; None below `MIN_MODELS` models.
         difference: totals of the last epoch minus those of the first cell, with both kinds of paired intervals.
         irreducible: mean entropy of the true posterior, if known; error and bias do not contain it.
-        notes: remarks of the decomposition.
-        machines: hardware and versions of the runs.
-        teachers: number of teachers that the plan trains for the models; None without any.
+        notes, machines: remarks of the decomposition; hardware and versions of the runs.
     """
 
     row: str
@@ -160,25 +150,26 @@ def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result], labels:
             raise RunError(f'{run.work_dir} has predictions of the epochs {list(of_run)}, {runs[0].work_dir} of '
                            f'{list(files[0])}.')
     target = labels if posteriors is None else posteriors
+    irreducible = None if posteriors is None else float(analysis.entropy(posteriors).mean())
     teachers = [run.needs for run in runs] if any(run.needs for run in runs) else None
     epochs = {}
     for epoch in files[0]:
         log_p = [read_log_probabilities(of_run[epoch]) for of_run in files]
-        found = decompose(log_p, target, teachers)
+        found = analysis.decompose(log_p, target, teachers)
         epochs[epoch] = found.totals()
-    over_samples = resample_samples(found)
-    over_models = resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
+    over_samples = analysis.resample_samples(found)
+    over_models = analysis.resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
     finding = Finding(
         cell.row, cell.method, cell.tau, len(runs), len(labels),
         Score.of([result.last_accuracy for result in results]), epochs, _intervals(over_samples) or {},
-        _intervals(over_models), irreducible=None if posteriors is None else float(entropy(posteriors).mean()),
-        notes=found.notes, machines=tuple(sorted({result.machine for result in results})),
-        teachers=None if teachers is None else len(set(teachers)))
+        _intervals(over_models), irreducible=irreducible, notes=found.notes,
+        machines=tuple(sorted({result.machine for result in results})),
+        teachers=len(set(teachers)) if teachers else None)
     return finding, (finding.last, over_samples, over_models)
 
 
 def _intervals(draws: Mapping[str, Any] | None) -> Intervals | None:
-    return {quantity: interval(draws[quantity]) for quantity in QUANTITIES} if draws else None
+    return {quantity: analysis.interval(draws[quantity]) for quantity in QUANTITIES} if draws else None
 
 
 def paragraphs(plan: Plan, findings: Sequence[Finding]) -> list[str]:

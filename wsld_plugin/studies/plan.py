@@ -39,9 +39,8 @@ class Cell:
     Args:
         row, method: names; a method is unique in its row.
         config: path of the config that trains it.
-        options: settings that replace those of the config; dotted keys. Not the teacher's.
-        published, source: top-1 accuracy in percent, and who published it.
-        epoch: of the published figure, ``'last'`` or ``'best'``.
+        options: dotted keys and values that replace those of the config, but not its teacher's.
+        published, source, epoch: top-1 accuracy in percent, its source and epoch, ``'last'`` or ``'best'``.
         tau: the temperature, for the picture of bias and variance only.
         teacher: with parts, the images that the teacher is trained on: ``'all'``, or ``'part'``, the student's part.
     """
@@ -69,9 +68,8 @@ class Plan:
         seeds: of the runs of every cell. With ``parts``: the numbers of the parts, one run for each.
         teachers: T: the i-th run learns from the teacher of the (i mod T)-th seed, and cells of the method
             ``'teacher'`` have T runs. None: each run has its own teacher.
-        options: settings that replace those of every config, teachers' included; dotted keys.
-        parts: disjoint parts of the training set, one for each run; None: every run has the whole set.
-        size: images used of each part; None: all.
+        options: dotted keys and values that replace those of every config, teachers' included.
+        parts, size: disjoint parts of the training set, one for each run, and images used of each. None: all images.
         every: epochs between two validations; None: as in the configs.
     """
 

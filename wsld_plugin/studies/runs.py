@@ -72,11 +72,7 @@ Outcome = Result | Exception
 
 
 def finished(run: Run) -> Result | None:
-    """The result of a run, or None when the run is not finished.
-
-    Raises:
-        RunError: the folder holds a run with other settings.
-    """
+    """The result of a run, None if it is not finished; RunError if its folder holds a run with other settings."""
     path = run.work_dir / 'settings'
     if path.is_file() and path.read_text() != run.settings:
         raise RunError(f'{run}: {run.work_dir} was trained with other settings than the config has now. Move the '
@@ -187,10 +183,8 @@ def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Outcome]:
     """Train runs and everything that they need, each once, in ``jobs`` processes that share the CPU cores.
 
     The progress is printed. A failed run does not stop the others; the runs that need it are not started. An
-    exception such as Ctrl-C ends the runs in progress; they resume in the next call.
-
-    Returns:
-        The result or error of each run, in the order in which they ended.
+    exception such as Ctrl-C ends the runs in progress; they resume in the next call. Returns the result or error of
+    each run, in the order in which they ended.
     """
     waiting = with_needs(runs)
     progress = _Progress(len(waiting))

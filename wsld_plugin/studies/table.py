@@ -86,8 +86,8 @@ def reproduce(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> None
     results = {cell: [finished(run) for run in of_cell] for cell, of_cell in runs.items()}
     lines = [Line.of(cell, of_cell) for cell, of_cell in results.items()]
     done = [line for line in lines if line.n]
-    if done:
-        found = [(cell, result) for cell, of_cell in results.items() for result in of_cell if result]
+    found = [(cell, result) for cell, of_cell in results.items() for result in of_cell if result]
+    if found:
         machines = sorted({result.machine for _, result in found})
         options = '\n'.join(f'{key}={value}' for key, value in plan.options)
         paragraphs = [
@@ -184,12 +184,8 @@ def plot_lines(path: str | Path, lines: Sequence[Line], title: str) -> None:
 def draw_plane(plan: Plan, work_dir: Path, path: str | Path) -> str:
     """Draw the accuracies of a plan's finished runs over the unreliability Δ and the ambiguity γ of their labels.
 
-    Args:
-        plan: of students that learn from candidate sets (`PartialLabels`) or from labels (`NoisyLabels`).
-        work_dir, path: the folder of all runs, and the PNG.
-
-    Returns:
-        The table of the picture. Δ and γ are measured against the true labels.
+    The students of the plan learn from candidate sets (`PartialLabels`) or from labels (`NoisyLabels`). ``work_dir``
+    is the folder of all runs, and ``path`` the PNG. Returns a table of the same, with Δ and γ of the true labels.
 
     Raises:
         ConfigError: a training set that has neither; a path that does not name a PNG. RunError: nothing is finished.

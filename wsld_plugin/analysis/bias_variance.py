@@ -73,8 +73,7 @@ def decompose(log_probabilities: Any, target: Any, teachers: Sequence[Any] | Non
         teachers: (M,), the teacher of each model, such as ``[0, 1, 0, 1]``; None: no shared teachers.
 
     Raises:
-        ConfigError: fewer than two models; no samples; models, targets or teachers that do not fit each other;
-            infinite or NaN logits.
+        ConfigError: fewer than two models; no samples; shapes or teachers that do not fit; infinite or NaN logits.
     """
     models, target = _checked(log_probabilities, target)
     count = len(models)

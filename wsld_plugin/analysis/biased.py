@@ -61,14 +61,12 @@ class BiasedLabelStatistics(SampleSums):
         γ_k = max_c Pr(c ∈ Ω_k | y ≠ c)
 
     They do not depend on the temperature. **Ties are broken at random**: each of e equal logits with g larger ones is
-    in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 is one minus the accuracy, and a uniform teacher has
-    Δ_k = 1 - k/C.
+    in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 = 1 - accuracy, and a uniform teacher has Δ_k = 1 - k/C.
 
     Args:
         num_classes, max_k: C ≥ 2, and K, the largest k, 1 … C; None: C. Other values raise ConfigError.
-        bootstrap: replicates of a Poisson bootstrap over samples: in each, the weight of a sample is a Poisson(1)
-            number drawn from its key, so that no samples are kept and ranks add up. Memory and time grow with
-            C·K·(1 + bootstrap).
+        bootstrap: replicates of a Poisson bootstrap: in each, a sample has a Poisson(1) weight drawn from its key, so
+            that no samples are kept and ranks add up. Memory and time grow with C·K·(1 + bootstrap).
 
     Source: Yuan et al., Learning From Biased Soft Labels, NeurIPS 2023, arXiv 2302.08155. Deliberate differences: the
     paper takes a supremum over wrong labels without naming the distribution. Conditioned on y ≠ c, uninformed soft

@@ -26,12 +26,10 @@ h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin: 2r
 p.verdict { font-size: 1.15rem; padding: .8rem 1rem; background: var(--box); border-left: 4px solid var(--a); }
 p.small, figcaption, li, summary, .cut { color: var(--soft); font-size: .9rem; }
 .grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr));
-  align-items: start; }
-.grid > * { min-width: 0; }
+  align-items: start; } .grid > * { min-width: 0; }
 .tiles { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); margin: 0; }
 .tiles div { background: var(--box); padding: .6rem .8rem; } .tiles dt { color: var(--soft); font-size: .85rem; }
-.tiles dd { margin: 0; font-size: 1.25rem; }
-figure { margin: 0; background: var(--box); padding: .8rem; min-width: 0; }
+.tiles dd { margin: 0; font-size: 1.25rem; } figure { margin: 0; background: var(--box); padding: .8rem; min-width: 0; }
 svg { width: 100%; height: auto; max-width: 34rem; display: block; margin: 0 auto; }
 .key { display: inline-block; width: .8em; height: .8em; background: currentColor; }
 .a { color: var(--a); } .b { color: var(--b); } .c { color: var(--c); } .good { color: var(--good); }
@@ -83,11 +81,6 @@ def figure(svg: str, caption: str, details: str = '') -> str:
     """A chart, its caption (HTML), and its numbers (HTML), folded."""
     more = f'<details><summary>The numbers</summary>{details}</details>' if details else ''
     return f'<figure>{svg}<figcaption>{caption}</figcaption>{more}</figure>'
-
-
-def key(kind: str) -> str:
-    """A square in one of the colours ``a``, ``b``, ``c`` and ``good`` of the charts."""
-    return f'<span class="key {kind}" aria-hidden="true"></span>'
 
 
 def table(heads: Sequence[str], rows: Sequence[Iterable[str | float | int]], label: str,

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,12 +75,10 @@ def _read_epochs(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f'{path} does not exist: train with '
                           "custom_hooks=[dict(type='wsld_plugin.SoftLabelMonitorHook')] and give the run's folder.")
-    try:
+    with suppress(ValueError, TypeError):
         epochs = json.loads(path.read_text())
         if epochs and all(set(epoch) >= _FIELDS for epoch in epochs):
             return epochs
-    except (ValueError, TypeError):
-        pass
     raise ConfigError(f'{path} is damaged or empty: expected the list of epochs that SoftLabelMonitorHook writes, '
                       f'each with {", ".join(sorted(_FIELDS))}. Train again, or omit this run.')
 

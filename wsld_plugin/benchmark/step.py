@@ -103,8 +103,7 @@ def compare_steps(path: str, *, pairs: int, warmup: int = 2, batch_size: int | N
         options: dotted keys and values that replace those of the config.
 
     Returns:
-        The report, for :func:`step_markdown` and JSON. Ratios are quartiles over the rounds; ``loss_difference`` is
-        relative to MMRazor's loss.
+        The report, for :func:`step_markdown` and JSON. Ratios are quartiles over rounds, losses beside MMRazor's.
 
     Raises:
         ConfigError: a config without such a distillation; an unknown variant.
@@ -120,7 +119,12 @@ def compare_steps(path: str, *, pairs: int, warmup: int = 2, batch_size: int | N
     batch_size, image_size = batch_size or cfg.train_dataloader.batch_size, image_size or _image_size(cfg)
     head = header(benchmark='step', config=path, batch_size=batch_size, image_size=image_size, pairs=pairs,
                   warmup=warmup)
-    batch = _random_images(cfg, batch_size, image_size)
+    student = cfg.model.architecture
+    preprocessor = cfg.get('data_preprocessor') or student.get('data_preprocessor') or {}
+    generator = torch.Generator().manual_seed(0)
+    shape = (batch_size, len(preprocessor.get('mean') or 'RGB'), image_size, image_size)
+    batch = (torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8),
+             torch.randint(0, student.head.num_classes, (batch_size,), generator=generator))
     steps: dict[str, Any] = {}
     losses: dict[str, dict[str, float]] = {}
     with TemporaryDirectory() as caches:
@@ -169,9 +173,8 @@ class TrainStep:
     arithmetic is the same, and the weights do not change.
 
     Args:
-        cfg: a training config.
+        cfg, stacked: a training config, and whether the loader stacks the images.
         batch: images (N, channels, H, W), uint8, and labels (N,), on the CPU.
-        stacked: whether the loader stacks the images.
         like: a step whose weights the student and the teacher copy; default: initialised weights.
     """
 
@@ -309,16 +312,6 @@ def _open_cache(step: TrainStep, reference: TrainStep, folder: Path) -> None:
     step.model.teacher.open(SoftLabels(folder))
     for index, sample in enumerate(step.batch['data_samples']):
         sample.set_field(SampleKey(0, 0, index), 'sample_key', field_type='metainfo')
-
-
-def _random_images(cfg: Config, batch_size: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise, uint8, and labels for MMRazor's config."""
-    student = cfg.model.architecture
-    preprocessor = cfg.get('data_preprocessor') or student.get('data_preprocessor') or {}
-    generator = torch.Generator().manual_seed(0)
-    shape = (batch_size, len(preprocessor.get('mean') or 'RGB'), side, side)
-    return (torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8),
-            torch.randint(0, student.head.num_classes, (batch_size,), generator=generator))
 
 
 def _image_size(cfg: Config) -> int:

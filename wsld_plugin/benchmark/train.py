@@ -81,8 +81,7 @@ def time_runs(paths: Sequence[str], *, pairs: int, warmup: int = 10, iterations:
     for number in range(pairs):
         for place in order(len(paths), number):
             runs[place].append(short_run(paths[place], warmup + iterations, options)[warmup:])
-    means = [[fmean(iteration - loading for iteration, loading, _ in parts) for parts in of_config]
-             for of_config in runs]
+    means = [[fmean(whole - load for whole, load, _ in parts) for parts in of_config] for of_config in runs]
     rows = []
     for path, of_config, mean in zip(paths, runs, means, strict=True):
         iteration, loading, step = zip(*chain(*of_config), strict=True)

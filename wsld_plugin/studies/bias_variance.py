@@ -80,8 +80,7 @@ def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> None:
     findings, left_out = measure_cells(plan, runs)
     if findings:
         content = dict(models=len(plan.seeds), parts=plan.parts, size=plan.size, teachers=plan.teachers,
-                       options=dict(plan.options), left_out=left_out,
-                       findings=[asdict(finding) for finding in findings])
+                       options=dict(plan.options), left_out=left_out, findings=list(map(asdict, findings)))
         write_report(plan, work_dir / f'{plan.name}_bias_variance',
                      [*paragraphs(plan, findings), '\n'.join(left_out)], content, _picture(plan, findings))
     if failure:
@@ -159,12 +158,11 @@ def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result], labels:
         epochs[epoch] = found.totals()
     over_samples = analysis.resample_samples(found)
     over_models = analysis.resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
+    accuracy = Score.of([result.last_accuracy for result in results])
     finding = Finding(
-        cell.row, cell.method, cell.tau, len(runs), len(labels),
-        Score.of([result.last_accuracy for result in results]), epochs, _intervals(over_samples) or {},
-        _intervals(over_models), irreducible=irreducible, notes=found.notes,
-        machines=tuple(sorted({result.machine for result in results})),
-        teachers=len(set(teachers)) if teachers else None)
+        cell.row, cell.method, cell.tau, len(runs), len(labels), accuracy, epochs, _intervals(over_samples) or {},
+        _intervals(over_models), irreducible=irreducible, notes=found.notes, machines=tuple(sorted(
+            {result.machine for result in results})), teachers=len(set(teachers)) if teachers else None)
     return finding, (finding.last, over_samples, over_models)
 
 
@@ -211,14 +209,12 @@ def _picture(plan: Plan, findings: Sequence[Finding]) -> Callable[[Path], None] 
     rows: dict[str, list[Series]] = {}
     with_tau = [finding for finding in findings if finding.tau is not None]
     if with_tau:
-        rows['τ'] = [Series(finding.method, None, columns([finding.last])) for finding in findings
-                     if finding.tau is None]
+        rows['τ'] = [Series(each.method, None, columns([each.last])) for each in findings if each.tau is None]
     for row in dict.fromkeys(finding.row for finding in with_tau):
         members = [finding for finding in with_tau if finding.row == row]
         rows['τ'].append(Series(row, [finding.tau or 0. for finding in members],
                                 columns([finding.last for finding in members]),
                                 columns([finding.over_models or finding.over_samples for finding in members])))
     if any(len(finding.epochs) > 1 for finding in findings):
-        rows['epoch'] = [Series(str(finding), list(finding.epochs), columns([*finding.epochs.values()]))
-                         for finding in findings]
+        rows['epoch'] = [Series(str(each), [*each.epochs], columns([*each.epochs.values()])) for each in findings]
     return partial(plot_bias_variance, rows=rows, title=f'{plan.title}, {len(plan.seeds)} models') if rows else None

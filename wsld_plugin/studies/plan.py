@@ -88,8 +88,7 @@ class Plan:
 
         A checkpoint that a config expects at ``work_dirs/<name>/…`` is trained from the config of that name. Runs of
         equal config, options and seed are one run, in all cells and plans. With parts, the seed chooses the part,
-        the initial weights and the order. ``check_files`` checks that data, and checkpoints that no config trains,
-        exist.
+        the initial weights and the order. ``check_files`` looks for data, and checkpoints that no config trains.
 
         Raises:
             ConfigError: an invalid config; a missing file; with parts, a config that trains by iteration, or a
@@ -151,8 +150,7 @@ def load_plan(path: str | Path, *, seeds: Sequence[int] | None = None, models: i
         options: replace the plan's and its cells' options of the same keys, and are added to the plan's.
 
     Raises:
-        ConfigError: an unknown key, row, method or config; a value of another type or out of range; a seed, row or
-            method twice; nothing to do.
+        ConfigError: an unknown key, row, method or config; a value of a wrong type or range, or twice; nothing to do.
     """
     path = find_config(path)
     plan = {'title': path.stem, 'options': {}, **read_config(path)}
@@ -267,9 +265,9 @@ class _Expansion:
         variant = ', '.join(sorted(f'{key.rpartition(".")[2]}={short(value)}' for key, value in own.items()))
         folder = config.stem + (f'-{_fingerprint(pairs)[:8]}' if pairs else '')
         name = f'seed{seed}' + (f'-teacher{teacher_seed}' if needs and teacher_seed is not None else '')
-        return Run(config, seed, self.work_dir / folder / name,
-                   (*pairs, *(f'{key}={run.work_dir / file}' for key, (run, file) in teachers.items())),
-                   needs, _fingerprint([settings, *(run.settings for run in needs)]),
+        checkpoints = (f'{key}={run.work_dir / file}' for key, (run, file) in teachers.items())
+        fingerprint = _fingerprint([settings, *(run.settings for run in needs)])
+        return Run(config, seed, self.work_dir / folder / name, (*pairs, *checkpoints), needs, fingerprint,
                    cfg.train_cfg.get('max_epochs', 0), variant)
 
 

@@ -73,12 +73,11 @@ Outcome = Result | Exception
 
 def finished(run: Run) -> Result | None:
     """The result of a run, None if it is not finished; RunError if its folder holds a run with other settings."""
-    path = run.work_dir / 'settings'
-    if path.is_file() and path.read_text() != run.settings:
+    settings, result = run.work_dir / 'settings', run.work_dir / 'result.json'
+    if settings.is_file() and settings.read_text() != run.settings:
         raise RunError(f'{run}: {run.work_dir} was trained with other settings than the config has now. Move the '
                        'folder away, undo the change, or give another --work-dir.')
-    path = run.work_dir / 'result.json'
-    return Result(**json.loads(path.read_text())) if path.is_file() else None
+    return Result(**json.loads(result.read_text())) if result.is_file() else None
 
 
 def train_run(run: Run, threads: int = 1) -> Result:
@@ -88,8 +87,7 @@ def train_run(run: Run, threads: int = 1) -> Result:
     not used after the config has changed. ``threads`` are the CPU threads of the process.
 
     Raises:
-        RunError: the process failed or validated nothing; another process trains this run; the folder holds a run
-            with other settings.
+        RunError: the process failed or validated nothing; another process trains this run; as :func:`finished`.
     """
     folder = run.work_dir
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,9 +121,8 @@ def train_run(run: Run, threads: int = 1) -> Result:
 
 def accuracy_curve(work_dir: Path) -> list[tuple[int, float]]:
     """(epoch, top-1 accuracy in percent) of every validation, over all starts of a run."""
-    points = {int(record['step']): float(record['accuracy/top1']) for record in _records(work_dir)
-              if 'accuracy/top1' in record}
-    return sorted(points.items())
+    return sorted({int(record['step']): float(record['accuracy/top1']) for record in _records(work_dir)
+                   if 'accuracy/top1' in record}.items())
 
 
 def training_seconds(work_dir: Path) -> float:

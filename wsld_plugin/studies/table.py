@@ -24,10 +24,7 @@ from .runs import Result, finished, train_missing
 
 @dataclass(frozen=True)
 class Score:
-    """Top-1 accuracies in percent, one for each run, with their mean and sample standard deviation (n − 1).
-
-    ``std`` is None for a single run.
-    """
+    """Top-1 accuracies in percent, one for each run, their mean, and their deviation (n − 1), None for one run."""
 
     mean: float
     std: float | None
@@ -126,17 +123,14 @@ def markdown_table(lines: Sequence[Line]) -> str:
         figure = '' if line.published is None else f'{line.published:.2f}, {line.epoch} epoch'
         if figure and line.source:
             figure += f' [{sources.index(line.source) + 1}]'
+        seconds = line.seconds_mean or 0.
+        time = (f'{seconds:.0f} s' if seconds < 120 else
+                f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h')
         cells.append(['' if line.row == row else line.row, line.method, str(line.last), str(line.best), str(line.n),
-                      _duration(line.seconds_mean or 0.), *[figure] * published])
+                      time, *[figure] * published])
         row = line.row
     notes = [f'[{number}] {source}' for number, source in enumerate(sources, start=1)]
     return '\n'.join([aligned_table(cells), *([''] if notes else []), *notes])
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f'{seconds:.0f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
 
 
 def aligned_table(cells: Sequence[Sequence[str]]) -> str:

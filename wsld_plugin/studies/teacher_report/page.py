@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
@@ -12,7 +13,7 @@ import mmengine
 import mmpretrain
 import numpy as np
 
-from wsld_plugin.analysis.page import data_uri, document, figure, key, section, side_by_side, small, table
+from wsld_plugin.analysis.page import data_uri, document, figure, section, side_by_side, small, table
 from wsld_plugin.analysis.plots import entropies, misleading, reliability, svg
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import check_writable, write_atomically
@@ -63,13 +64,12 @@ def soft_labels_report(config: str, checkpoint: str | None = None, *, out: str |
 def check_folder(folder: Path) -> None:
     """Raise ConfigError unless a report can be written to a folder, and overwrites nothing but an earlier report."""
     check_writable(folder)
-    present = [name for name in (PAGE, NUMBERS) if (folder / name).exists()]
-    try:
+    with suppress(OSError, ValueError, TypeError):
         numbers = json.loads((folder / NUMBERS).read_text())
-        is_report = {'verdict', 'settings', 'k'} <= set(numbers) and not (folder / PAGE).is_dir()
-    except (OSError, ValueError, TypeError):
-        is_report = False
-    if present and not is_report:
+        if {'verdict', 'settings', 'k'} <= set(numbers) and not (folder / PAGE).is_dir():
+            return
+    present = [name for name in (PAGE, NUMBERS) if (folder / name).exists()]
+    if present:
         raise ConfigError(f'{folder} holds {" and ".join(present)}, and no report of this tool: nothing is '
                           'overwritten. Give another folder as --out, or move these files.')
 
@@ -102,6 +102,7 @@ def _bias(findings: Findings) -> str:
     rows = [[k + 1, *('{:.3f} ({:.3f} … {:.3f})'.format(getattr(found, name)[k], *ends[:, k])
                       for name, ends in found.intervals.items()), names[found.ambiguous_class[k]]]
             for k in range(len(found.margin))]
+    key = '<span class="key {}" aria-hidden="true"></span>'.format
     caption = (f'{key("a")} Δ<sub>k</sub>: the right class is not among the k largest. {key("b")} γ<sub>k</sub>: how '
                f'often the most frequent wrong class is. {key("c")} Their sum; {key("good")} where it is below 1, '
                f'and the best k, {found.best_k or "here none"}. Bands: 95% of a bootstrap over images.')

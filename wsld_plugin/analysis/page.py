@@ -29,7 +29,8 @@ p.small, figcaption, li, summary, .cut { color: var(--soft); font-size: .9rem; }
   align-items: start; } .grid > * { min-width: 0; }
 .tiles { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); margin: 0; }
 .tiles div { background: var(--box); padding: .6rem .8rem; } .tiles dt { color: var(--soft); font-size: .85rem; }
-.tiles dd { margin: 0; font-size: 1.25rem; } figure { margin: 0; background: var(--box); padding: .8rem; min-width: 0; }
+.tiles dd { margin: 0; font-size: 1.25rem; }
+figure { margin: 0; background: var(--box); padding: .8rem; min-width: 0; }
 svg { width: 100%; height: auto; max-width: 34rem; display: block; margin: 0 auto; }
 .key { display: inline-block; width: .8em; height: .8em; background: currentColor; }
 .a { color: var(--a); } .b { color: var(--b); } .c { color: var(--c); } .good { color: var(--good); }

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -181,8 +181,10 @@ class TrainStep:
     def __init__(self, cfg: Config, batch: tuple[torch.Tensor, torch.Tensor], stacked: bool = True,
                  like: TrainStep | None = None) -> None:
         set_random_seed(0)
-        parts = cfg.get('accelerate') or {}
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'), _quiet():
+        parts, logger = cfg.get('accelerate') or {}, MMLogger.get_current_instance()
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'), ExitStack() as stack:
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel('WARNING')  # without lines about how each weight was initialised
             self.model = MODELS.build(model_config(cfg)).to(get_device())
             self.model.init_weights()
             for role in ('student', 'teacher'):
@@ -327,15 +329,3 @@ def _image_size(cfg: Config) -> int:
     if not isinstance(side, int):
         raise ConfigError(f'{cfg.filename}: its train pipeline does not resize to a square; give --image-size.')
     return side
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without mmengine's lines about how each weight was initialised."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('WARNING')
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

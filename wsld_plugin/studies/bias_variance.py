@@ -159,10 +159,11 @@ def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result], labels:
     over_samples = analysis.resample_samples(found)
     over_models = analysis.resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
     accuracy = Score.of([result.last_accuracy for result in results])
+    machines = tuple(sorted({result.machine for result in results}))
     finding = Finding(
         cell.row, cell.method, cell.tau, len(runs), len(labels), accuracy, epochs, _intervals(over_samples) or {},
-        _intervals(over_models), irreducible=irreducible, notes=found.notes, machines=tuple(sorted(
-            {result.machine for result in results})), teachers=len(set(teachers)) if teachers else None)
+        _intervals(over_models), irreducible=irreducible, notes=found.notes, machines=machines,
+        teachers=len(set(teachers)) if teachers else None)
     return finding, (finding.last, over_samples, over_models)
 
 

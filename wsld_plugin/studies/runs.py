@@ -24,7 +24,6 @@ from wsld_plugin.files import write_atomically
 
 _TRAIN = Path(__file__).parents[2] / 'tools/train.py'
 _PROGRESS_INTERVAL = 60.0  # seconds between two lines where the output is not a terminal
-
 _PROCESSES: set[subprocess.Popen] = set()  # those of runs in progress
 
 
@@ -66,9 +65,6 @@ class Result:
     seconds: float
     machine: str
     curve: list[tuple[int, float]] = field(default_factory=list)
-
-
-Outcome = Result | Exception
 
 
 def finished(run: Run) -> Result | None:
@@ -176,7 +172,7 @@ def train_missing(title: str, runs: Iterable[Sequence[Run]], work_dir: Path, job
     return RunError('\n'.join([f'{len(errors)} runs failed:', *errors])) if errors else None
 
 
-def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Outcome]:
+def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Result | Exception]:
     """Train runs and everything that they need, each once, in ``jobs`` processes that share the CPU cores.
 
     The progress is printed. A failed run does not stop the others; the runs that need it are not started. An
@@ -222,11 +218,11 @@ class _Progress:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.outcomes: dict[Run, Outcome] = {}
+        self.outcomes: dict[Run, Result | Exception] = {}
         self._start = self._last = time.monotonic()
         self._terminal = sys.stdout.isatty()
 
-    def ended(self, run: Run, outcome: Outcome) -> None:
+    def ended(self, run: Run, outcome: Result | Exception) -> None:
         self.outcomes[run] = outcome
         result = f'{outcome.last_accuracy:.2f} %' if isinstance(outcome, Result) else f'FAILED\n{outcome}'
         self._print(f'[{len(self.outcomes):{len(str(self.total))}}/{self.total}] ', f'{run}: {result}')

@@ -118,17 +118,15 @@ def markdown_table(lines: Sequence[Line]) -> str:
     sources = list(dict.fromkeys(line.source for line in lines if line.published is not None and line.source))
     published = any(line.published is not None for line in lines)
     cells = [['', 'method', 'last epoch, %', 'best epoch, %', 'n', 'time a run', *['published, %'] * published]]
-    row = None
-    for line in lines:
+    for before, line in zip([None, *lines], lines, strict=False):
         figure = '' if line.published is None else f'{line.published:.2f}, {line.epoch} epoch'
         if figure and line.source:
             figure += f' [{sources.index(line.source) + 1}]'
         seconds = line.seconds_mean or 0.
         time = (f'{seconds:.0f} s' if seconds < 120 else
                 f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h')
-        cells.append(['' if line.row == row else line.row, line.method, str(line.last), str(line.best), str(line.n),
-                      time, *[figure] * published])
-        row = line.row
+        cells.append(['' if before and line.row == before.row else line.row, line.method, str(line.last),
+                      str(line.best), str(line.n), time, *[figure] * published])
     notes = [f'[{number}] {source}' for number, source in enumerate(sources, start=1)]
     return '\n'.join([aligned_table(cells), *([''] if notes else []), *notes])
 

@@ -51,7 +51,7 @@ class Subject:
     rgb: bool
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
-        """Logits (n, C), labels (n,) and indices in the data set, batch after batch. RunError for a hidden label."""
+        """Logits (n, C), labels (n,), indices in the data set. RunError: a label is hidden, or not one class."""
         place = 0
         try:
             for logits, target in self.source(self.keys):

@@ -30,13 +30,11 @@ class BiasedLabels:
     """Measures for k = 1 … K, each an array (K,); see `BiasedLabelStatistics`.
 
     Attributes:
-        unreliability, ambiguity: Δ_k and γ_k.
-        ambiguous_class: the class of γ_k; the first of equals.
+        unreliability, ambiguity, ambiguous_class: Δ_k, γ_k, and the class of γ_k, the first of equals.
         margin: θ_k in nats, at most log 2; see :func:`learnability_margin`.
         unreliability_by_class: (C, K), Pr(y ∉ Ω_k | y = c); NaN for a class without samples.
         companions: for each k the pair with the largest share, the first of equals; empty above 100 classes.
-        intervals: 95 %, lower and upper ends (2, K), of ``unreliability``, ``ambiguity`` and ``margin``; empty
-            without bootstrap.
+        intervals: 95 %, (2, K), of ``unreliability``, ``ambiguity`` and ``margin``; empty without bootstrap.
     """
 
     unreliability: np.ndarray
@@ -63,24 +61,19 @@ class BiasedLabelStatistics(SampleSums):
         γ_k = max_c Pr(c ∈ Ω_k | y ≠ c)
 
     They do not depend on the temperature. **Ties are broken at random**: each of e equal logits with g larger ones is
-    in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 is one minus the accuracy, and a uniform teacher has
-    Δ_k = 1 - k/C.
+    in Ω_k with probability min(max((k - g)/e, 0), 1). So Δ_1 = 1 - accuracy, and a uniform teacher has Δ_k = 1 - k/C.
 
     Args:
-        num_classes: C ≥ 2.
-        max_k: K, the largest k, 1 … C; None: C. Memory and time grow with C·K·(1 + bootstrap).
-        bootstrap: replicates of a Poisson bootstrap over samples: in each, the weight of a sample is a Poisson(1)
-            number drawn from the key of the sample, so that no samples are kept and ranks add up.
-
-    Raises:
-        ConfigError: a setting is out of range.
+        num_classes, max_k: C ≥ 2, and K, the largest k, 1 … C; None: C. Other values raise ConfigError.
+        bootstrap: replicates of a Poisson bootstrap: in each, a sample has a Poisson(1) weight drawn from its key, so
+            that no samples are kept and ranks add up. Memory and time grow with C·K·(1 + bootstrap).
 
     Source: Yuan et al., Learning From Biased Soft Labels, NeurIPS 2023, arXiv 2302.08155. Deliberate differences: the
     paper takes a supremum over wrong labels without naming the distribution. Conditioned on y ≠ c, uninformed soft
     labels have Δ_k + γ_k = 1 for every k, the limit of the condition; the joint probability would accept them. The
-    companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is ours, not smaller than γ_k, and not part of the condition: γ_k
-    averages over the other classes and does not show a wrong class that always accompanies one right class, which a
-    student cannot distinguish. Chance enlarges it for classes of few samples.
+    companion max_{b, c ≠ b} Pr(c ∈ Ω_k | y = b) is ours, and not part of the condition: γ_k averages over the other
+    classes and does not show a wrong class that always accompanies one right class, which a student cannot
+    distinguish. Chance enlarges it for classes of few samples.
 
     >>> statistics = BiasedLabelStatistics(num_classes=2)
     >>> statistics.update(torch.tensor([[2., 1.], [0., 3.], [1., 4.], [5., 0.]]), torch.tensor([0, 1, 1, 1]))
@@ -131,14 +124,11 @@ class BiasedLabelStatistics(SampleSums):
                 self.sums['pairs'].view(-1).index_add_(0, target[rows] * classes * max_k + flat, steps[:, 0])
 
     def result(self) -> BiasedLabels:
-        """The measures of all samples so far.
+        """The measures of all samples so far. ValueError if there are none, or all have one label.
 
         The interval of Δ_k has percentiles of the replicates as ends. γ_k is a maximum over classes, which chance
         enlarges and resampling enlarges again: its interval and that of θ_k are the percentiles reflected about the
         estimate, which corrects for that, so the estimate may be outside.
-
-        Raises:
-            ValueError: there are no samples, or all have one label.
         """
         sums = {name: value.cpu().numpy() for name, value in self.sums.items()}
         total = sums['count'].sum(0)
@@ -160,7 +150,7 @@ class BiasedLabelStatistics(SampleSums):
         return BiasedLabels(**{name: value[:, 0] for name, value in values.items()},
                             intervals=_intervals(values) if self.bootstrap else {},
                             ambiguous_class=shares[..., 0].argmax(0), unreliability_by_class=by_class,
-                            companions=_companions(sums))
+                            companions=_companions(sums['pairs'], sums['count'][:, 0]) if 'pairs' in sums else [])
 
 
 def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.ndarray:
@@ -172,9 +162,9 @@ def learnability_margin(unreliability: np.ndarray, ambiguity: np.ndarray) -> np.
 
     Δ and γ are arrays of equal shape in 0 … 1; θ is in nats, at most log 2, and -inf where Δ = 1.
 
-    Source: Yuan et al., NeurIPS 2023, arXiv 2302.08155: θ > 0 is sufficient, under further conditions, for a learner
-    that sees only these labels to find the right classes from enough samples. It is not necessary, and does not say
-    how many are enough, or whether soft labels are better than hard ones.
+    Source: Yuan et al., arXiv 2302.08155: θ > 0 is sufficient, under further conditions, for a learner that sees only
+    these labels to find the right classes from enough samples. It is not necessary, and does not say how many are
+    enough, or whether soft labels are better than hard ones.
 
     >>> learnability_margin(np.array([0.0, 0.5]), np.array([0.0, 0.5])).round(4)
     array([0.6931, 0.    ])
@@ -192,12 +182,9 @@ def poisson_weights(keys: Iterable[int], replicates: int) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(-1, replicates)
 
 
-def _companions(sums: Mapping[str, np.ndarray]) -> list[Companion]:
+def _companions(pairs: np.ndarray, count: np.ndarray) -> list[Companion]:
     """The pair of the largest Pr(c ∈ Ω_k | y = b), c ≠ b, for each k."""
-    if 'pairs' not in sums:
-        return []
-    members, count = sums['pairs'].cumsum(2).cumsum(2), sums['count'][:, 0]
-    shares = np.clip(members / np.maximum(count, 1)[:, None, None], 0, 1)
+    shares = np.clip(pairs.cumsum(2).cumsum(2) / np.maximum(count, 1)[:, None, None], 0, 1)
     shares[range(len(count)), range(len(count))] = -1  # the right class itself
     shares[count == 0] = -1
     flat = shares.reshape(-1, shares.shape[2])

@@ -38,7 +38,7 @@ class SampleSums:
 
 
 def check_samples(logits: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Return logits (N, C) and class indices (N,), detached, on the device of the logits, the indices as int64.
+    """Return logits (N, C) and int64 class indices (N,), detached, on the device of the logits.
 
     Raises:
         TypeError, ValueError: a wrong type or shape; a class out of range; rows with NaN, +inf or only -inf.
@@ -78,12 +78,10 @@ class Calibration:
     """Scores of N samples at temperature 1; logarithms in nats.
 
     Attributes:
-        num_samples: N.
-        accuracy: share of right top classes; ties count as in :class:`CalibrationStatistics`.
+        num_samples, accuracy, entropy: N, the share of right top classes, and the mean entropy.
         nll: mean -log p[y]; infinite if a right class has probability 0.
         brier: mean Σ_k (p[k] - 1[k = y])², 0 … 2.
         ece: expected calibration error Σ_b n_b/N · |accuracy_b - confidence_b|.
-        entropy: mean entropy.
         bins: the reliability diagram, (B, 3): number of samples, mean confidence, accuracy; NaN for an empty bin.
         entropy_counts: number of samples in each of B equal parts of 0 … log C.
         by_class: (C, 5) for the samples of each label: number, accuracy, nll, entropy, mean p[y]; NaN if empty.
@@ -108,19 +106,17 @@ class Calibration:
         probability = np.nan_to_num(self.soft)
         np.fill_diagonal(probability, 0)
         order = np.lexsort((-probability.ravel(), -np.where(probability > 0, self.top, 0).ravel()))[:most]
-        pairs = (divmod(int(place), len(probability)) for place in order)
         return [Confused(label, wrong, float(self.top[label, wrong]),
                          float(self.top[label, wrong] / self.by_class[label, 0]), float(probability[label, wrong]))
-                for label, wrong in pairs if probability[label, wrong] > 0]
+                for label, wrong in (divmod(int(place), len(probability)) for place in order)
+                if probability[label, wrong] > 0]
 
 
 class CalibrationStatistics(SampleSums):
     """Scores and confusion of soft labels p = softmax(t), in one pass over the samples.
 
-    A sample of confidence max_k p[k] is in bin b of B = `BINS` equal bins if (b - 1)/B < confidence ≤ b/B.
-
-    Args:
-        num_classes: C; ConfigError below 2.
+    A sample of confidence max_k p[k] is in bin b of B = `BINS` equal bins if (b - 1)/B < confidence ≤ b/B. There are
+    ``num_classes``, C ≥ 2 (else ConfigError).
 
     Sources: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599 (calibration error, 15
     bins, temperature); Brier, 1950 (score, here over all classes, not halved). Difference: a tied top class counts
@@ -173,14 +169,11 @@ class CalibrationStatistics(SampleSums):
 
 
 def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
-    """The temperature at which the soft labels have the smallest negative log-likelihood.
+    """The temperature of the smallest negative log-likelihood, for logits (N, C) and class indices (N,).
 
     ::
 
-        NLL(τ) = mean_i -log softmax(t_i / τ)[y_i],    convex in 1/τ
-
-    Args:
-        logits, target: (N, C), and class indices (N,).
+        NLL(τ) = mean_i -log softmax(t_i / τ)[y_i],    convex in 1/τ;    Guo et al., ICML 2017, arXiv 1706.04599
 
     Returns:
         τ, and the NLL there in nats. The teacher is over-confident if τ > 1, under-confident if τ < 1. If every
@@ -188,8 +181,6 @@ def best_temperature(logits: Tensor, target: Tensor) -> tuple[float, float]:
 
     Raises:
         TypeError, ValueError: as :func:`check_samples`; a right class has the logit -inf.
-
-    Source: Guo et al., ICML 2017, arXiv 1706.04599.
 
     >>> tau, nll = best_temperature(torch.tensor([[9., 0.]] * 4), torch.tensor([0, 0, 0, 1]))
     >>> round(9 / tau, 3)    # log odds of 3 to 1

@@ -12,7 +12,6 @@ from PIL import Image
 
 ROWS = 100  # of a table
 
-_LARGEST = 192  # pixels of the longer side of an image
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 CSS = '''
@@ -27,8 +26,7 @@ h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin: 2r
 p.verdict { font-size: 1.15rem; padding: .8rem 1rem; background: var(--box); border-left: 4px solid var(--a); }
 p.small, figcaption, li, summary, .cut { color: var(--soft); font-size: .9rem; }
 .grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr));
-  align-items: start; }
-.grid > * { min-width: 0; }
+  align-items: start; } .grid > * { min-width: 0; }
 .tiles { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); margin: 0; }
 .tiles div { background: var(--box); padding: .6rem .8rem; } .tiles dt { color: var(--soft); font-size: .85rem; }
 .tiles dd { margin: 0; font-size: 1.25rem; }
@@ -86,27 +84,17 @@ def figure(svg: str, caption: str, details: str = '') -> str:
     return f'<figure>{svg}<figcaption>{caption}</figcaption>{more}</figure>'
 
 
-def key(kind: str) -> str:
-    """A square in one of the colours ``a``, ``b``, ``c`` and ``good`` of the charts."""
-    return f'<span class="key {kind}" aria-hidden="true"></span>'
-
-
 def table(heads: Sequence[str], rows: Sequence[Iterable[str | float | int]], label: str,
           words: Sequence[int] = ()) -> str:
-    """A table in a scrolling box, cut after `ROWS` rows with a line that says so.
+    """A table in a scrolling box, with ``label`` as alternative text, cut after `ROWS` rows with a line that says so.
 
-    Args:
-        heads: of the columns.
-        rows: one cell for each head.
-        label: alternative text.
-        words: columns that are aligned left, besides the first.
+    ``words`` are the columns that are aligned left, besides the first.
     """
     def cells(tag: str, values: Iterable[str | float | int], more: str = '') -> str:
         return ''.join(f'<{tag}{more}{" class=words" if place in words else ""}>{escape(str(value))}</{tag}>'
                        for place, value in enumerate(values))
     body = ''.join(f'<tr>{cells("td", row)}</tr>' for row in rows[:ROWS])
-    cut = (f'<p class="cut">The first {ROWS} of {len(rows):,} rows; all are in report.json.</p>'
-           if len(rows) > ROWS else '')
+    cut = f'<p class="cut">The first {ROWS} of {len(rows):,} rows; all are in report.json.</p>' * (len(rows) > ROWS)
     return (f'<div class="scroll" role="region" aria-label="{escape(label)}" tabindex="0"><table><thead><tr>'
             f'{cells("th", heads, " scope=col")}</tr></thead><tbody>{body}</tbody></table></div>{cut}')
 
@@ -114,7 +102,7 @@ def table(heads: Sequence[str], rows: Sequence[Iterable[str | float | int]], lab
 def data_uri(image: np.ndarray) -> str:
     """A uint8 image, (H, W) or (H, W, 3) in RGB, as a PNG in a ``data:`` address, at most 192 pixels wide or high."""
     picture = Image.fromarray(np.ascontiguousarray(image))
-    picture.thumbnail((_LARGEST, _LARGEST))
+    picture.thumbnail((192, 192))
     buffer = io.BytesIO()
     picture.save(buffer, 'PNG', optimize=True)
     return 'data:image/png;base64,' + base64.b64encode(buffer.getvalue()).decode()

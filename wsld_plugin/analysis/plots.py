@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,12 +32,9 @@ _STYLE = {'font.sans-serif': ['DejaVu Sans'], 'svg.fonttype': 'none', 'axes.edge
 def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
     """Draw the fraction of regularization samples over the epochs, and the weights of the last epoch, for each τ.
 
-    Runs of equal τ in one folder, as ``tools/reproduce.py`` writes them, are seeds: their mean is drawn, and each
-    curve lightly. If several folders have runs of one τ, the legend names the folders.
-
-    Args:
-        path: the PNG.
-        runs: folders of runs with `SoftLabelMonitorHook`, of equal numbers of epochs.
+    ``runs`` are folders of runs with `SoftLabelMonitorHook`, of equal numbers of epochs. Runs of equal τ in one
+    folder, as ``tools/reproduce.py`` writes them, are seeds: their mean is drawn, and each curve lightly. If several
+    folders have runs of one τ, the legend names the folders.
 
     Raises:
         ConfigError: ``path`` is no PNG or cannot be written; a run has no records, or other epochs than the first.
@@ -55,15 +53,14 @@ def plot_runs(path: str | Path, runs: Sequence[str | Path]) -> None:
     figure = Figure(figsize=(11, 3.4), layout='constrained')
     axes = figure.subplots(1, 3)
     for place, ((tau, folder), seeds) in enumerate(sorted(groups.items())):
-        style: dict[str, Any] = dict(color=matplotlib.colormaps['viridis'](place / max(1, len(groups) - 0.7)))
+        colour = matplotlib.colormaps['viridis'](place / max(1, len(groups) - 0.7))
         label = f'τ = {tau:g}' + (f', {Path(folder).name}' if taus.count(tau) > 1 else '')
         for axis, name in zip(axes, ('regularization_label', 'regularization_row'), strict=False):
             values = np.array([[epoch[name] for epoch in epochs] for epochs in seeds])
-            axis.plot(numbers, values.T, alpha=.2, linewidth=.6, **style)
-            axis.plot(numbers, values.mean(0), label=label, linewidth=1.5, **style)
-        histogram = np.sum([epochs[-1]['weight_histogram'] for epochs in seeds], axis=0)
-        axes[2].plot(np.linspace(0, 1, len(histogram) + 1), np.cumsum([0, *histogram]) / histogram.sum(),
-                     linewidth=1.5, **style)
+            axis.plot(numbers, values.T, alpha=.2, linewidth=.6, color=colour)
+            axis.plot(numbers, values.mean(0), label=label, color=colour)
+        shares = np.cumsum([0, *np.sum([epochs[-1]['weight_histogram'] for epochs in seeds], axis=0)])
+        axes[2].plot(np.linspace(0, 1, len(shares)), shares / shares[-1], color=colour)
     for axis, title, label in zip(axes, ('at the label', 'in the whole row', 'of the last epoch'),
                                   ('epoch', 'epoch', "WSLD's weight w"), strict=True):
         axis.set(title=title, xlabel=label, ylim=(-.02, 1.02))
@@ -78,24 +75,19 @@ def _read_epochs(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f'{path} does not exist: train with '
                           "custom_hooks=[dict(type='wsld_plugin.SoftLabelMonitorHook')] and give the run's folder.")
-    try:
+    with suppress(ValueError, TypeError):
         epochs = json.loads(path.read_text())
-        complete = epochs and all(set(epoch) >= _FIELDS for epoch in epochs)
-    except (ValueError, TypeError):
-        complete = False
-    if not complete:
-        raise ConfigError(f'{path} is damaged or empty: expected the list of epochs that SoftLabelMonitorHook '
-                          f'writes, each with {", ".join(sorted(_FIELDS))}. Train again, or omit this run.')
-    return epochs
+        if epochs and all(set(epoch) >= _FIELDS for epoch in epochs):
+            return epochs
+    raise ConfigError(f'{path} is damaged or empty: expected the list of epochs that SoftLabelMonitorHook writes, '
+                      f'each with {", ".join(sorted(_FIELDS))}. Train again, or omit this run.')
 
 
 def plot_plane(path: str | Path, points: Sequence[tuple[float, float, Sequence[float]]], title: str) -> None:
     """Draw the mean accuracy of students over the unreliability Δ and ambiguity γ of their labels.
 
-    Below the line Δ + γ = 1 the condition of Yuan et al. (NeurIPS 2023, arXiv 2302.08155) holds, which is sufficient
-    for learning, not necessary.
-
-    ``points`` are Δ, γ, and the accuracies of at least one student in percent.
+    ``points`` are Δ, γ, and the accuracies of at least one student in percent. Below the line Δ + γ = 1 the condition
+    of Yuan et al. (NeurIPS 2023, arXiv 2302.08155) holds, which is sufficient for learning, not necessary.
     """
     figure = Figure(figsize=(6.5, 5.5), layout='constrained')
     axes = figure.subplots()

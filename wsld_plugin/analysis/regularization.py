@@ -24,9 +24,8 @@ def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tens
     """All measures of a batch, on its device, without reading from it.
 
     Args:
-        student_logits, teacher_logits: (N, C).
+        student_logits, teacher_logits, tau: (N, C), and the temperature τ > 0 of both.
         target: class indices (N,) or probabilities (N, C). All measures of a hidden label (-100) are NaN.
-        tau: temperature τ > 0 of both.
         teacher_ce: (N,) in nats, if it is known more exactly than from these logits.
 
     Returns:
@@ -46,10 +45,9 @@ def sample_measures(student_logits: Tensor, teacher_logits: Tensor, target: Tens
     at_label = (total * y).sum(1) * (difference * y).sum(1) > 0  # see regularization_samples
     in_row = (total * difference).sum(1) > 0
     measures = torch.stack([
-        at_label.to(s.dtype), in_row.to(s.dtype), wsld_weights(s, t, target, teacher_ce),
-        a.norm(dim=1), (total - a).norm(dim=1),
-        cross_entropy(t, target) if teacher_ce is None else teacher_ce.to(s.dtype), cross_entropy(s, target),
-        (s.argmax(1) == t.argmax(1)).to(s.dtype)])
+        at_label.to(s.dtype), in_row.to(s.dtype), wsld_weights(s, t, target, teacher_ce), a.norm(dim=1),
+        (total - a).norm(dim=1), cross_entropy(t, target) if teacher_ce is None else teacher_ce.to(s.dtype),
+        cross_entropy(s, target), (s.argmax(1) == t.argmax(1)).to(s.dtype)])
     return measures if hidden is None else measures.masked_fill_(hidden, torch.nan)
 
 

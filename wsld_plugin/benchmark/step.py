@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -30,7 +30,7 @@ from wsld_plugin.config.models import build_model, resolve_model_cfg
 from wsld_plugin.datasets.keyed import SampleKey
 from wsld_plugin.engine.accelerate import compile_model, unsafe_layer, use_channels_last
 from wsld_plugin.engine.training import training_config
-from wsld_plugin.errors import ConfigError, RunError, did_you_mean
+from wsld_plugin.errors import ConfigError, RunError, check_choice
 from wsld_plugin.soft_labels import CachedTeacher
 from wsld_plugin.soft_labels.config import use_cached_labels
 from wsld_plugin.soft_labels.store import Header, SoftLabels, encode, writing
@@ -38,11 +38,10 @@ from wsld_plugin.studies.table import aligned_table
 
 from .timing import head_lines, header, paired_ratio, time_in_turns
 
-# Allowed relative difference of the first step's losses: five digits in float32; three for soft labels in float16 (11
-# bits); two in bfloat16 (8 bits).
+# Allowed relative difference of the first step's losses: of float32, soft labels in float16 (11 bits), bfloat16 (8)
 FLOAT32, FLOAT16, BFLOAT16 = 1e-5, 1e-3, 2e-2
 
-# What is compared, the two variants, and the goal for the median of (seconds of the first / seconds of the second).
+# What is compared, the two variants, and the goal for the median of (seconds of the first / seconds of the second)
 GOALS = (('ours / hand-written, float32', 'channels-last', 'hand-written, fp32', '≤ 1.03'),
          ('ours / hand-written, bfloat16', 'bf16', 'hand-written, bf16', '≤ 1.03'),
          ('MMRazor / ours, float32', 'MMRazor', 'channels-last', '≥ 1.3'),
@@ -50,65 +49,61 @@ GOALS = (('ours / hand-written, float32', 'channels-last', 'hand-written, fp32',
          ('MMRazor / ours, bfloat16, cached soft labels', 'MMRazor', 'cached, bf16', '≥ 4.0'),
          ('cached soft labels / student alone, bfloat16', 'cached, bf16', 'student alone, bf16', '≤ 1.03'))
 
-# Arguments of transforms that set the size of their output.
-_SIZES = ('crop_size', 'scale', 'size')
-
 
 class Rung(NamedTuple):
     """One variant of the step."""
 
     name: str
-    config: Callable[[], Config]  # makes its training config
-    tolerance: float | None  # relative difference from MMRazor's losses in the first step; None: not compared
-    stacked: bool = True  # whether the loader stacks the images
-    hand_written: bool = False  # whether it is HandWrittenStep
+    config: Callable[[], Config]
+    tolerance: float | None  # of the first step's losses; None: not compared
+    stacked: bool = True  # as of `TrainStep`
+    hand_written: bool = False
 
 
 def ladder(path: str, options: Mapping[str, Any] | None = None) -> list[Rung]:
     """All variants of a distillation with WSLD; MMRazor's own first. Arguments as of :func:`compare_steps`."""
-    def ours(change: Callable[[Config], None] = lambda cfg: None, **parts: Any) -> Callable[[], Config]:
-        def config() -> Config:
-            chosen = {**dict(amp=None, channels_last=False, compile=False), **parts}
-            changes = {**(options or {}), **{f'accelerate.{name}': value for name, value in chosen.items()}}
-            with TemporaryDirectory() as folder:
-                cfg = training_config(path, work_dir=folder, validate=False, options=changes)
+    def config(change: Callable[[Config], None] | None = None, channels_last: bool = True, amp: str | None = None,
+               compile: Any = False) -> Config:
+        parts = dict(channels_last=channels_last, amp=amp, compile=compile)
+        changes = {**(options or {}), **{f'accelerate.{name}': value for name, value in parts.items()}}
+        with TemporaryDirectory() as folder:
+            cfg = training_config(path, work_dir=folder, validate=False, options=changes)
+        if change:
             change(cfg)
-            return cfg
-        return config
+        return cfg
 
-    order: dict[str, Any] = dict(channels_last=True)
-    bf16: dict[str, Any] = dict(channels_last=True, amp='bf16')
+    plain, bf16 = partial(config, channels_last=False), partial(config, amp='bf16')
+    cached = partial(use_cached_labels, views=1)
     return [
-        Rung('MMRazor', ours(_use_mmrazor), FLOAT32, stacked=False),
-        Rung('logits-only teacher', ours(), FLOAT32, stacked=False),
-        Rung('stacked batches', ours(), FLOAT32),
-        Rung('channels-last', ours(**order), FLOAT32),
-        Rung('hand-written, fp32', ours(**order), FLOAT32, hand_written=True),
-        Rung('bf16', ours(**bf16), BFLOAT16),
-        Rung('hand-written, bf16', ours(**bf16), BFLOAT16, hand_written=True),
-        Rung('compiled', ours(**bf16, compile=True), BFLOAT16),
-        Rung('graphs', ours(**bf16, compile=dict(mode='reduce-overhead')), BFLOAT16),
-        Rung('cached, fp32', ours(partial(use_cached_labels, views=1), **order), FLOAT16),
-        Rung('student alone, fp32', ours(_use_student, **order), None),
-        Rung('cached, bf16', ours(partial(use_cached_labels, views=1), **bf16), BFLOAT16),
-        Rung('student alone, bf16', ours(_use_student, **bf16), None)]
+        Rung('MMRazor', partial(plain, _use_mmrazor), FLOAT32, stacked=False),
+        Rung('logits-only teacher', plain, FLOAT32, stacked=False),
+        Rung('stacked batches', plain, FLOAT32),
+        Rung('channels-last', config, FLOAT32),
+        Rung('hand-written, fp32', config, FLOAT32, hand_written=True),
+        Rung('bf16', bf16, BFLOAT16),
+        Rung('hand-written, bf16', bf16, BFLOAT16, hand_written=True),
+        Rung('compiled', partial(bf16, compile=True), BFLOAT16),
+        Rung('graphs', partial(bf16, compile=dict(mode='reduce-overhead')), BFLOAT16),
+        Rung('cached, fp32', partial(config, cached), FLOAT16),
+        Rung('student alone, fp32', partial(config, _use_student), None),
+        Rung('cached, bf16', partial(bf16, cached), BFLOAT16),
+        Rung('student alone, bf16', partial(bf16, _use_student), None)]
 
 
 def compare_steps(path: str, *, pairs: int, warmup: int = 2, batch_size: int | None = None,
                   image_size: int | None = None, chosen: Sequence[str] | None = None,
                   options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Time the variants of a distillation step in turns.
+    """Time the variants of a distillation step in turns; each takes one step in every round.
 
     Args:
         path: of a training config whose model is a `SoftLabelDistill` with WSLD and one network as teacher.
-        pairs, warmup: rounds, ≥ 2, and rounds before them that are not timed; in each, every variant takes one step.
+        pairs, warmup: rounds, ≥ 2, and rounds before them that are not timed.
         batch_size, image_size: N, and the side of the square images in pixels; default: the config's own.
         chosen: names of variants beside MMRazor's; default: all that this machine can run.
-        options: replace settings of the config; dotted keys.
+        options: dotted keys and values that replace those of the config.
 
     Returns:
-        The report, for :func:`step_markdown` and JSON. Ratios are the lower quartile, median and upper quartile over
-        the rounds; ``loss_difference`` is relative to MMRazor's loss.
+        The report, for :func:`step_markdown` and JSON. Ratios are quartiles over rounds, losses beside MMRazor's.
 
     Raises:
         ConfigError: a config without such a distillation; an unknown variant.
@@ -117,17 +112,21 @@ def compare_steps(path: str, *, pairs: int, warmup: int = 2, batch_size: int | N
     first, *others = ladder(path, options)
     names = [rung.name for rung in others]
     for name in chosen or ():
-        if name not in names:
-            raise ConfigError(f'--rungs {name!r}, expected some of {", ".join(names)}.{did_you_mean(name, names)}')
+        check_choice('--rungs', name, names)
     cuda = torch.cuda.is_available()
     rungs = [first, *(rung for rung in others if rung.name in (chosen or names) and (cuda or rung.name != 'graphs'))]
     cfg = first.config()
     batch_size, image_size = batch_size or cfg.train_dataloader.batch_size, image_size or _image_size(cfg)
     head = header(benchmark='step', config=path, batch_size=batch_size, image_size=image_size, pairs=pairs,
                   warmup=warmup)
-    batch = _random_images(cfg, batch_size, image_size)
+    student = cfg.model.architecture
+    preprocessor = cfg.get('data_preprocessor') or student.get('data_preprocessor') or {}
+    generator = torch.Generator().manual_seed(0)
+    shape = (batch_size, len(preprocessor.get('mean') or 'RGB'), image_size, image_size)
+    batch = (torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8),
+             torch.randint(0, student.head.num_classes, (batch_size,), generator=generator))
     steps: dict[str, Any] = {}
-    losses = {}
+    losses: dict[str, dict[str, float]] = {}
     with TemporaryDirectory() as caches:
         for rung in rungs:
             reference = steps.get(first.name)
@@ -141,11 +140,10 @@ def compare_steps(path: str, *, pairs: int, warmup: int = 2, batch_size: int | N
                 check_agrees(rung.name, losses[first.name], losses[rung.name], rung.tolerance)
         seconds = time_in_turns({name: (step.new_batch, step) for name, step in steps.items()}, pairs, warmup,
                                 torch.cuda.synchronize if cuda else lambda: None)
-    rows = [dict(name=rung.name, seconds=seconds[rung.name], median=median(seconds[rung.name]),
-                 items_per_second=batch_size / median(seconds[rung.name]),
-                 speedup=paired_ratio(seconds[first.name], seconds[rung.name]),
-                 loss_difference=None if rung.tolerance is None else
-                 abs(losses[rung.name]['loss'] / losses[first.name]['loss'] - 1)) for rung in rungs]
+    rows = [dict(name=rung.name, seconds=taken, median=median(taken), items_per_second=batch_size / median(taken),
+                 speedup=paired_ratio(seconds[first.name], taken), loss_difference=None if rung.tolerance is None else
+                 abs(losses[rung.name]['loss'] / losses[first.name]['loss'] - 1))
+            for rung, taken in zip(rungs, seconds.values(), strict=True)]
     goals = [dict(what=what, goal=goal, ratio=paired_ratio(seconds[one], seconds[other]))
              for what, one, other, goal in GOALS if one in seconds and other in seconds]
     return dict(head, rows=rows, goals=goals)
@@ -175,16 +173,18 @@ class TrainStep:
     arithmetic is the same, and the weights do not change.
 
     Args:
-        cfg: a training config.
-        batch: images (N, channels, H, W), uint8, and labels (N,), on the CPU; stacked by the loader or not.
+        cfg, stacked: a training config, and whether the loader stacks the images.
+        batch: images (N, channels, H, W), uint8, and labels (N,), on the CPU.
         like: a step whose weights the student and the teacher copy; default: initialised weights.
     """
 
     def __init__(self, cfg: Config, batch: tuple[torch.Tensor, torch.Tensor], stacked: bool = True,
                  like: TrainStep | None = None) -> None:
         set_random_seed(0)
-        parts = cfg.get('accelerate') or {}
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'), _quiet():
+        parts, logger = cfg.get('accelerate') or {}, MMLogger.get_current_instance()
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'), ExitStack() as stack:
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel('WARNING')  # without lines about how each weight was initialised
             self.model = MODELS.build(model_config(cfg)).to(get_device())
             self.model.init_weights()
             for role in ('student', 'teacher'):
@@ -231,8 +231,7 @@ class HandWrittenStep:
         self.tau, self.weight = loss.tau, loss.loss_weight
         self.preprocessor: Any = like.model.data_preprocessor
         self.bf16 = cfg.accelerate.amp == 'bf16'
-        optimizer = dict(cfg.optim_wrapper.optimizer, params=self.model.parameters(), lr=0.0)
-        self.optimizer = OPTIMIZERS.build(optimizer)
+        self.optimizer = OPTIMIZERS.build(dict(cfg.optim_wrapper.optimizer, params=self.model.parameters(), lr=0.0))
 
     def __call__(self, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Take a step; return its loss."""
@@ -317,37 +316,16 @@ def _open_cache(step: TrainStep, reference: TrainStep, folder: Path) -> None:
         sample.set_field(SampleKey(0, 0, index), 'sample_key', field_type='metainfo')
 
 
-def _random_images(cfg: Config, batch_size: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise, uint8, and labels for MMRazor's config."""
-    student = cfg.model.architecture
-    preprocessor = cfg.get('data_preprocessor') or student.get('data_preprocessor') or {}
-    generator = torch.Generator().manual_seed(0)
-    shape = (batch_size, len(preprocessor.get('mean') or 'RGB'), side, side)
-    return (torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8),
-            torch.randint(0, student.head.num_classes, (batch_size,), generator=generator))
-
-
 def _image_size(cfg: Config) -> int:
     """The side of a training image in pixels: that of the last resizing transform."""
     dataset: Any = cfg.train_dataloader.dataset
     while not dataset.get('pipeline') and dataset.get('dataset'):
         dataset = dataset['dataset']
-    sizes = [transform[key] for transform in dataset.get('pipeline') or [] for key in _SIZES if key in transform]
+    sizes = [transform[key] for transform in dataset.get('pipeline') or []
+             for key in ('crop_size', 'scale', 'size') if key in transform]
     side = sizes[-1] if sizes else None
     if isinstance(side, (list, tuple)) and len(set(side)) == 1:
         side = side[0]
     if not isinstance(side, int):
         raise ConfigError(f'{cfg.filename}: its train pipeline does not resize to a square; give --image-size.')
     return side
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without mmengine's lines about how each weight was initialised."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('WARNING')
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -34,15 +34,12 @@ def order(count: int, number: int) -> list[int]:
 def time_in_turns(variants: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]], rounds: int, warmup: int,
                   synchronise: Callable[[], object] = lambda: None,
                   clock: Callable[[], float] = time.perf_counter) -> dict[str, tuple[float, ...]]:
-    """Time every variant once a round, without garbage collection.
+    """Time every variant once a round, without garbage collection; return seconds by name, ``rounds`` of each.
 
     Args:
         variants: by name, what prepares the argument of a step, which is not timed, and the step.
         rounds, warmup: timed rounds, and rounds before them that are not timed.
         synchronise: waits for the device; called before each reading of the clock.
-
-    Returns:
-        Seconds by name, ``rounds`` of each.
     """
     names = list(variants)
     seconds: dict[str, list[float]] = {name: [] for name in names}

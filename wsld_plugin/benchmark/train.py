@@ -27,10 +27,10 @@ class _EnoughError(Exception):
 
 
 class StepClock(Hook):
-    """Times every iteration and its step, and ends the run after ``iterations``; waits for the device.
+    """Times every iteration and its step in ``parts``, and ends the run after ``iterations``; waits for the device.
 
-    ``parts`` is a list of (iteration, loading, step) in seconds. An iteration lasts from the end of the one before to
-    its own end; loading lasts until the batch is there; the rest beside the step is hooks, logging and the loop.
+    An iteration lasts from the end of the one before to its own end; loading lasts until the batch is there; the
+    rest beside the step is hooks, logging and the loop.
     """
 
     priority = 'VERY_LOW'
@@ -38,7 +38,6 @@ class StepClock(Hook):
     def __init__(self, iterations: int) -> None:
         self.iterations = iterations
         self.parts: list[Part] = []
-        self._begin = self._loaded = self._step = 0.0
 
     def before_train(self, runner: Runner) -> None:
         """Wrap the step; the first iteration begins."""
@@ -53,14 +52,10 @@ class StepClock(Hook):
         model.train_step = timed
         self._begin = _now()
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Read the time of loading from mmengine's timer."""
-        self._loaded = runner.message_hub.get_scalar('train/data_time').current()
-
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """End the iteration, after all other hooks."""
-        now = _now()
-        self.parts.append((now - self._begin, float(self._loaded), self._step))
+        """End the iteration, after all other hooks; mmengine's timer knows the time of loading."""
+        now, loading = _now(), float(runner.message_hub.get_scalar('train/data_time').current())
+        self.parts.append((now - self._begin, loading, self._step))
         self._begin = now
         if len(self.parts) == self.iterations:
             raise _EnoughError
@@ -73,8 +68,8 @@ def time_runs(paths: Sequence[str], *, pairs: int, warmup: int = 10, iterations:
     Args:
         paths: of training configs, with their data and teachers. A config that is named twice is two variants.
         pairs: runs of each, ≥ 2.
-        warmup, iterations: iterations of each run that are not counted, at its start, and that are.
-        options: replace settings of every config; dotted keys.
+        warmup, iterations: iterations at the start of each run that are not counted, and those that are.
+        options: dotted keys and values that replace those of every config.
 
     Returns:
         The report, for :func:`train_markdown` and JSON. Of each config: medians over all its iterations, in seconds;
@@ -86,8 +81,7 @@ def time_runs(paths: Sequence[str], *, pairs: int, warmup: int = 10, iterations:
     for number in range(pairs):
         for place in order(len(paths), number):
             runs[place].append(short_run(paths[place], warmup + iterations, options)[warmup:])
-    means = [[fmean(iteration - loading for iteration, loading, _ in parts) for parts in of_config]
-             for of_config in runs]
+    means = [[fmean(whole - load for whole, load, _ in parts) for parts in of_config] for of_config in runs]
     rows = []
     for path, of_config, mean in zip(paths, runs, means, strict=True):
         iteration, loading, step = zip(*chain(*of_config), strict=True)

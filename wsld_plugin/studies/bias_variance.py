@@ -1,31 +1,22 @@
 """Bias and variance of the methods of a plan, of students on disjoint parts of the training set."""
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wsld_plugin.analysis.bias_variance import (
-    MIN_MODELS,
-    QUANTITIES,
-    Draws,
-    decompose,
-    entropy,
-    interval,
-    resample_models,
-    resample_samples,
-)
+from wsld_plugin.analysis import bias_variance as analysis
+from wsld_plugin.analysis.bias_variance import MIN_MODELS, QUANTITIES, Draws
 from wsld_plugin.errors import ConfigError, RunError
-from wsld_plugin.files import write_atomically
 from wsld_plugin.hooks.predictions import epoch_files, read_log_probabilities, read_target
 
 from .plan import Cell, Plan
 from .runs import Result, Run, finished, train_missing
-from .table import Score, aligned_table
+from .table import Score, aligned_table, write_report
 
 Intervals = dict[str, tuple[float, float]]
 
@@ -36,16 +27,14 @@ class Finding:
 
     Args:
         row, method, tau: of the cell.
-        models, samples: M, and N of the test set.
+        models, samples, teachers: M; N of the test set; number of teachers that are trained for the models, or None.
         accuracy: top-1 in percent of the last epoch, over the models.
         epochs: `Decomposition.totals` by epoch.
         over_samples: 95 % bootstrap intervals of the last epoch over the test samples.
         over_models: the same over the models, given their teachers; None below `MIN_MODELS` models.
         difference: totals of the last epoch minus those of the first cell, with both kinds of paired intervals.
         irreducible: mean entropy of the true posterior, if known; error and bias do not contain it.
-        notes: remarks of the decomposition.
-        machines: hardware and versions of the runs.
-        teachers: number of teachers that the plan trains for the models; None without any.
+        notes, machines: remarks of the decomposition; hardware and versions of the runs.
     """
 
     row: str
@@ -90,7 +79,10 @@ def study(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> None:
     failure = train_missing(plan.title, runs.values(), work_dir, jobs) if train else None
     findings, left_out = measure_cells(plan, runs)
     if findings:
-        _write(plan, work_dir, findings, left_out)
+        content = dict(models=len(plan.seeds), parts=plan.parts, size=plan.size, teachers=plan.teachers,
+                       options=dict(plan.options), left_out=left_out, findings=list(map(asdict, findings)))
+        write_report(plan, work_dir / f'{plan.name}_bias_variance',
+                     [*paragraphs(plan, findings), '\n'.join(left_out)], content, _picture(plan, findings))
     if failure:
         raise failure
     if not findings:
@@ -111,7 +103,7 @@ def measure_cells(plan: Plan, runs: Mapping[Cell, Sequence[Run]]) -> tuple[list[
     findings: list[Finding] = []
     left_out: list[str] = []
     first: tuple[Mapping[str, Any] | None, ...] = ()
-    checked: Run | None = None
+    checked: tuple[Path, Any] | None = None
     for cell, of_cell in runs.items():
         results = [result for result in map(finished, of_cell) if result]
         if len(results) < len(of_cell):
@@ -122,15 +114,18 @@ def measure_cells(plan: Plan, runs: Mapping[Cell, Sequence[Run]]) -> tuple[list[
             left_out.append(f'{cell}: left out, log-probabilities are infinite or NaN: {"; ".join(diverged)}. To '
                             'train it again, move the folder away; with the same settings it may diverge again.')
             continue
-        checked = checked or of_cell[0]
-        _check_samples(checked, of_cell)
-        finding, *draws = _measure(cell, of_cell, results)
+        folder, target = checked = checked or (of_cell[0].work_dir, read_target(of_cell[0].work_dir))
+        for run in of_cell:
+            own: Any = read_target(run.work_dir)
+            if not all(map(np.array_equal, own, target)):  # posteriors may be None
+                raise RunError(f'{run.work_dir} and {folder} were validated on different samples.')
+        finding, measured = _measure(cell, of_cell, results, *target)
         if cell == plan.cells[0]:
-            first = (finding.last, *draws)
+            first = measured
         elif first:
             last, over_samples, over_models = (
                 one and other and {name: one[name] - other[name] for name in QUANTITIES}
-                for one, other in zip((finding.last, *draws), first, strict=True))
+                for one, other in zip(measured, first, strict=True))
             finding = replace(finding, difference=dict(
                 last or {}, over_samples=_intervals(over_samples), over_models=_intervals(over_models)))
         findings.append(finding)
@@ -146,54 +141,34 @@ def _diverged(run: Run) -> str:
     return ''
 
 
-def _check_samples(first: Run, runs: Sequence[Run]) -> None:
-    labels, posteriors = read_target(first.work_dir)
-    for run in runs:
-        own_labels, own = read_target(run.work_dir)
-        alike = np.array_equal(own, posteriors) if own is not None and posteriors is not None else own is posteriors
-        if not (alike and np.array_equal(own_labels, labels)):
-            raise RunError(f'{run.work_dir} and {first.work_dir} were validated on different samples.')
-
-
-def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result]) -> tuple[Finding, Draws, Draws | None]:
+def _measure(cell: Cell, runs: Sequence[Run], results: Sequence[Result], labels: np.ndarray,
+             posteriors: np.ndarray | None) -> tuple[Finding, tuple[dict[str, float], Draws, Draws | None]]:
     files = [epoch_files(run.work_dir) for run in runs]
     for run, of_run in zip(runs, files, strict=True):
         if of_run.keys() != files[0].keys():
             raise RunError(f'{run.work_dir} has predictions of the epochs {list(of_run)}, {runs[0].work_dir} of '
                            f'{list(files[0])}.')
-    labels, posteriors = read_target(runs[0].work_dir)
     target = labels if posteriors is None else posteriors
+    irreducible = None if posteriors is None else float(analysis.entropy(posteriors).mean())
     teachers = [run.needs for run in runs] if any(run.needs for run in runs) else None
     epochs = {}
     for epoch in files[0]:
         log_p = [read_log_probabilities(of_run[epoch]) for of_run in files]
-        found = decompose(log_p, target, teachers)
+        found = analysis.decompose(log_p, target, teachers)
         epochs[epoch] = found.totals()
-    over_samples = resample_samples(found)
-    over_models = resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
+    over_samples = analysis.resample_samples(found)
+    over_models = analysis.resample_models(log_p, target) if len(runs) >= MIN_MODELS else None
+    accuracy = Score.of([result.last_accuracy for result in results])
+    machines = tuple(sorted({result.machine for result in results}))
     finding = Finding(
-        cell.row, cell.method, cell.tau, len(runs), len(labels),
-        Score.of([result.last_accuracy for result in results]), epochs, _intervals(over_samples) or {},
-        _intervals(over_models), irreducible=None if posteriors is None else float(entropy(posteriors).mean()),
-        notes=found.notes, machines=tuple(sorted({result.machine for result in results})),
-        teachers=None if teachers is None else len(set(teachers)))
-    return finding, over_samples, over_models
+        cell.row, cell.method, cell.tau, len(runs), len(labels), accuracy, epochs, _intervals(over_samples) or {},
+        _intervals(over_models), irreducible=irreducible, notes=found.notes, machines=machines,
+        teachers=len(set(teachers)) if teachers else None)
+    return finding, (finding.last, over_samples, over_models)
 
 
 def _intervals(draws: Mapping[str, Any] | None) -> Intervals | None:
-    return {quantity: interval(draws[quantity]) for quantity in QUANTITIES} if draws else None
-
-
-def _write(plan: Plan, work_dir: Path, findings: Sequence[Finding], left_out: Sequence[str]) -> None:
-    text = '\n\n'.join([plan.title, *paragraphs(plan, findings), *(['\n'.join(left_out)] if left_out else [])])
-    base = work_dir / f'{plan.name}_bias_variance'
-    content = dict(plan=plan.name, title=plan.title, models=len(plan.seeds), parts=plan.parts, size=plan.size,
-                   teachers=plan.teachers, options=dict(plan.options), left_out=list(left_out),
-                   findings=[asdict(finding) for finding in findings])
-    write_atomically(base.with_suffix('.md'), (text + '\n').encode())
-    write_atomically(base.with_suffix('.json'), (json.dumps(content, indent=1) + '\n').encode())
-    drawn = _draw(base.with_suffix('.png'), findings, f'{plan.title}, {len(plan.seeds)} models')
-    print(f'\n{text}\n\nWritten: {base}.md, .json' + (', .png' if drawn else ''))
+    return {quantity: analysis.interval(draws[quantity]) for quantity in QUANTITIES} if draws else None
 
 
 def paragraphs(plan: Plan, findings: Sequence[Finding]) -> list[str]:
@@ -213,13 +188,10 @@ def paragraphs(plan: Plan, findings: Sequence[Finding]) -> list[str]:
     if len(cells) > 1:
         over = 'over the models' if one.over_models else f'fewer than {MIN_MODELS} models are not resampled'
         parts += [aligned_table(cells), f'In brackets: 95 % bootstrap, paired, over the test samples; {over}.']
-    notes: dict[str, list[str]] = {}
-    for finding in findings:
-        for note in finding.notes:
-            notes.setdefault(note, []).append(str(finding))
-    if notes:
-        parts.append('\n'.join(f'{"; ".join(names)}: {note}' for note, names in notes.items()))
-    return [*parts, '\n'.join(sorted({machine for finding in findings for machine in finding.machines}))]
+    notes = [f'{"; ".join(str(finding) for finding in findings if note in finding.notes)}: {note}'
+             for note in dict.fromkeys(note for finding in findings for note in finding.notes)]
+    machines = sorted({machine for finding in findings for machine in finding.machines})
+    return [*parts, '\n'.join(notes), '\n'.join(machines)]
 
 
 def _row(finding: Finding, values: Mapping[str, float], *kinds: Intervals | None) -> list[str]:
@@ -228,29 +200,22 @@ def _row(finding: Finding, values: Mapping[str, float], *kinds: Intervals | None
         for quantity in QUANTITIES)]
 
 
-def _draw(path: Path, findings: Sequence[Finding], title: str) -> bool:
-    """Draw error, bias and variance over τ and over the epochs; False if there is neither a τ nor several epochs."""
+def _picture(plan: Plan, findings: Sequence[Finding]) -> Callable[[Path], None] | None:
+    """What draws error, bias and variance over τ and over the epochs; None with neither a τ nor several epochs."""
     from wsld_plugin.analysis.plots import Series, plot_bias_variance  # matplotlib is not needed to train
 
-    def columns(totals: Iterable[Mapping[str, Any]]) -> dict[str, list]:
-        totals = list(totals)
+    def columns(totals: Sequence[Mapping[str, Any]]) -> dict[str, list]:
         return {quantity: [each[quantity] for each in totals] for quantity in QUANTITIES}
 
     rows: dict[str, list[Series]] = {}
-    lines: dict[str, list[Finding]] = {}
-    for finding in findings:
-        if finding.tau is not None:
-            lines.setdefault(finding.row, []).append(finding)
-    if lines:
-        rows['τ'] = [Series(finding.method, None, columns([finding.last])) for finding in findings
-                     if finding.tau is None]
-        rows['τ'] += [Series(row, [finding.tau or 0. for finding in members],
-                             columns(finding.last for finding in members),
-                             columns(finding.over_models or finding.over_samples for finding in members))
-                      for row, members in lines.items()]
+    with_tau = [finding for finding in findings if finding.tau is not None]
+    if with_tau:
+        rows['τ'] = [Series(each.method, None, columns([each.last])) for each in findings if each.tau is None]
+    for row in dict.fromkeys(finding.row for finding in with_tau):
+        members = [finding for finding in with_tau if finding.row == row]
+        rows['τ'].append(Series(row, [finding.tau or 0. for finding in members],
+                                columns([finding.last for finding in members]),
+                                columns([finding.over_models or finding.over_samples for finding in members])))
     if any(len(finding.epochs) > 1 for finding in findings):
-        rows['epoch'] = [Series(str(finding), list(finding.epochs), columns(finding.epochs.values()))
-                         for finding in findings]
-    if rows:
-        plot_bias_variance(path, rows, title)
-    return bool(rows)
+        rows['epoch'] = [Series(str(each), [*each.epochs], columns([*each.epochs.values()])) for each in findings]
+    return partial(plot_bias_variance, rows=rows, title=f'{plan.title}, {len(plan.seeds)} models') if rows else None

@@ -5,7 +5,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,11 @@ from .runs import Run
 
 _KEYS = ('title', 'seeds', 'parts', 'size', 'models', 'teachers', 'every', 'options', 'rows')
 _CELL_KEYS = ('method', 'config', 'options', 'published', 'source', 'epoch', 'tau', 'teacher')
-_TEACHER = 'teacher'  # the method of cells with the teachers of other cells
+# The types of values and of their items, for `_check_values`; other keys have texts.
+_TYPES: dict[str, tuple[Any, Any, str]] = dict(
+    rows=((list, tuple), Mapping, "a list of one or more dict(name='<row>', cells=[…])"),
+    cells=((list, tuple), Mapping, "a list of one or more dict(method='KD', config='<path>')"),
+    options=(Mapping, str, "a dict of dotted keys: {'train_cfg.max_epochs': 100}"))
 _FEWEST = 2  # images of a part: batch normalisation cannot train on one
 # A checkpoint that another config trains: work_dirs/<name of the config>/<file>
 _TRAINED = re.compile(r'^work_dirs/([^/]+)/((?:student|model)_(?:last|best)\.pth)$')
@@ -35,9 +39,8 @@ class Cell:
     Args:
         row, method: names; a method is unique in its row.
         config: path of the config that trains it.
-        options: settings that replace those of the config; dotted keys. Not the teacher's.
-        published, source: top-1 accuracy in percent, and who published it.
-        epoch: of the published figure, ``'last'`` or ``'best'``.
+        options: dotted keys and values that replace those of the config, but not its teacher's.
+        published, source, epoch: top-1 accuracy in percent, its source and epoch, ``'last'`` or ``'best'``.
         tau: the temperature, for the picture of bias and variance only.
         teacher: with parts, the images that the teacher is trained on: ``'all'``, or ``'part'``, the student's part.
     """
@@ -65,9 +68,8 @@ class Plan:
         seeds: of the runs of every cell. With ``parts``: the numbers of the parts, one run for each.
         teachers: T: the i-th run learns from the teacher of the (i mod T)-th seed, and cells of the method
             ``'teacher'`` have T runs. None: each run has its own teacher.
-        options: settings that replace those of every config, teachers' included; dotted keys.
-        parts: disjoint parts of the training set, one for each run; None: every run has the whole set.
-        size: images used of each part; None: all.
+        options: dotted keys and values that replace those of every config, teachers' included.
+        parts, size: disjoint parts of the training set, one for each run, and images used of each. None: all images.
         every: epochs between two validations; None: as in the configs.
     """
 
@@ -82,56 +84,49 @@ class Plan:
     every: int | None = None
 
     def runs(self, work_dir: Path, check_files: bool = True) -> dict[Cell, list[Run]]:
-        """The runs of every cell, one for each seed or part. ``Run.needs`` holds their teachers' runs.
+        """The runs of every cell, one for each seed or part, in folders in ``work_dir``.
 
         A checkpoint that a config expects at ``work_dirs/<name>/…`` is trained from the config of that name. Runs of
         equal config, options and seed are one run, in all cells and plans. With parts, the seed chooses the part,
-        the initial weights and the order.
-
-        Args:
-            work_dir: the folder that holds a folder for each run.
-            check_files: check that data, and checkpoints that no config trains, exist.
+        the initial weights and the order. ``check_files`` looks for data, and checkpoints that no config trains.
 
         Raises:
             ConfigError: an invalid config; a missing file; with parts, a config that trains by iteration, or a
                 training set with too few images.
         """
-        common = dict(self.options)
-        if self.every is not None:
-            common.setdefault('train_cfg.val_interval', self.every)
-        part = {} if self.parts is None else {
-            f'train_dataloader.sampler.{key}': value
-            for key, value in dict(type='wsld_plugin.PartSampler', parts=self.parts, size=self.size).items()}
+        common = {**({'train_cfg.val_interval': self.every} if self.every else {}), **dict(self.options)}
+        part = {f'train_dataloader.sampler.{key}': value for key, value in dict(
+            type='wsld_plugin.PartSampler', parts=self.parts, size=self.size).items() if self.parts}
         hidden = {**part, 'default_hooks.predictions.type': 'wsld_plugin.PredictionsHook'} if part else {}
         expand = dict(all=_Expansion(work_dir, common, check_files),
                       part=_Expansion(work_dir, {**common, **part}, check_files))
         runs: dict[Cell, list[Run]] = {}
-        sizes: dict[str, int] = {}
         for cell in self.cells:
             runs[cell] = []
             for number, seed in enumerate(self.seeds):
                 teacher = self.seeds[number % (self.teachers or len(self.seeds))]
-                if cell.method == _TEACHER and not part and seed != teacher:
+                if cell.method == 'teacher' and not part and seed != teacher:
                     continue
                 # the folder names the teacher's seed where it differs; with parts, always: it never saw that part
                 named = teacher if cell.teacher == 'all' and (part or teacher != seed) else None
                 runs[cell].append(expand[cell.teacher].run(cell.config, dict(cell.options), seed, named, hidden))
             if part and not all(run.epochs for run in runs[cell]):
                 raise ConfigError(f'{cell.config}: {BY_EPOCH}')
-            if self.parts is not None and check_files:
-                self._check_part_size(cell, self.parts, sizes)
+        if self.parts is not None and check_files:
+            self._check_part_sizes(self.parts)
         return runs
 
-    def _check_part_size(self, cell: Cell, parts: int, sizes: dict[str, int]) -> None:
-        cfg = load_config(cell.config, {**dict(self.options), **dict(cell.options)})
-        key = f'{cfg.get("default_scope")} {cfg.train_dataloader.dataset}'
-        if key not in sizes:
-            sizes[key] = len(training_set(cfg))
-        needed = max(self.size or 0, _FEWEST)
-        if sizes[key] // parts < needed:
-            raise ConfigError(f'{cell.config}: parts={parts}, size={self.size}: the training set has {sizes[key]} '
-                              f'images, {sizes[key] // parts} a part, expected {needed} or more. Use fewer parts'
-                              f'{" or a smaller size" if self.size else ""}.')
+    def _check_part_sizes(self, parts: int) -> None:
+        sizes: dict[str, int] = {}
+        for cell in self.cells:
+            cfg = load_config(cell.config, {**dict(self.options), **dict(cell.options)})
+            key = f'{cfg.get("default_scope")} {cfg.train_dataloader.dataset}'
+            images = sizes[key] = sizes.get(key) or len(training_set(cfg))
+            needed = max(self.size or 0, _FEWEST)
+            if images // parts < needed:
+                raise ConfigError(f'{cell.config}: parts={parts}, size={self.size}: the training set has {images} '
+                                  f'images, {images // parts} a part, expected {needed} or more. Use fewer parts'
+                                  f'{" or a smaller size" if self.size else ""}.')
 
 
 def training_set(cfg: Config) -> Any:
@@ -145,74 +140,70 @@ def load_plan(path: str | Path, *, seeds: Sequence[int] | None = None, models: i
               options: Mapping[str, Any] | None = None) -> Plan:
     """Read a plan: a Python config with the keys of :class:`Plan`, ``models``, and ``rows``.
 
-    ``rows`` is a list of ``dict(name=…, cells=[dict(method=…, config=…), …])``, with the keys of :class:`Cell`. A
-    plan has either ``seeds``, or ``parts`` and the number of runs, ``models`` ≤ parts (all parts by default).
+    ``rows`` is a list of ``dict(name=…, cells=[dict(method=…, config=…), …])``, with the keys of :class:`Cell`; paths
+    of configs start from the plan's folder. A plan has either ``seeds``, or ``parts`` and the number of runs,
+    ``models`` ≤ parts (all parts by default).
 
     Args:
-        path: the plan's file. Its configs are named relative to its folder.
-        seeds, models: replace the plan's.
+        path, seeds, models: the plan's file, and what replaces its seeds or models.
         rows, methods: only these; ``->`` in a row stands for an arrow.
         options: replace the plan's and its cells' options of the same keys, and are added to the plan's.
 
     Raises:
-        ConfigError: an unknown key, row, method or config; a value of another type or out of range; a seed, row or
-            method twice; nothing to do.
+        ConfigError: an unknown key, row, method or config; a value of a wrong type or range, or twice; nothing to do.
     """
     path = find_config(path)
-    cfg = read_config(path)
-    if 'rows' not in cfg:
+    plan = {'title': path.stem, 'options': {}, **read_config(path)}
+    if 'rows' not in plan:
         raise ConfigError(f'{path} is not a plan: it has no rows. Train a config with tools/train.py.')
-    _check_keys(f'{path}: a plan', cfg, _KEYS)
-    _check_dicts(f'{path}: rows', cfg.rows, "dict(name='<row>', cells=[…])")
-    _check_text(f'{path}: title', cfg.get('title', path.stem))
-    _check_options(f'{path}: options', cfg.get('options', {}))
+    _check_keys(f'{path}: a plan', plan, _KEYS)
+    _check_values(str(path), plan, 'rows', 'title', 'options')
     for key, lowest in (('parts', 2), ('size', _FEWEST), ('teachers', 1), ('every', 1)):
-        if cfg.get(key) is not None:
-            check_integer(f'{path}: {key}', cfg[key], lowest)
-    seeds = _seeds(path, cfg, seeds, models)
-    _check_once(f'{path}: row', [row.get('name') for row in cfg.rows])
-    cells = [cell for row in cfg.rows for cell in _cells(path, row, options or {})]
+        if plan.get(key) is not None:
+            check_integer(f'{path}: {key}', plan[key], lowest)
+    seeds = _seeds(path, plan, seeds, models)
+    _check_once(f'{path}: row', [row.get('name') for row in plan['rows']])
+    options = options or {}
+    cells = [cell for row in plan['rows'] for cell in _cells(path, row, options)]
     for name, chosen in (('row', rows and [row.replace('->', '→') for row in rows]), ('method', methods)):
         for value in chosen or ():
             check_choice(f'{path}: {name}', value, dict.fromkeys(getattr(cell, name) for cell in cells))
         cells = [cell for cell in cells if chosen is None or getattr(cell, name) in chosen]
     if not cells or not seeds:
         raise ConfigError(f'{path}: nothing to do: {len(cells)} cells, {len(seeds)} seeds.')
-    return Plan(path.stem, cfg.get('title', path.stem), seeds, tuple(cells), cfg.get('teachers'),
-                tuple({**cfg.get('options', {}), **(options or {})}.items()),
-                cfg.get('parts'), cfg.get('size'), cfg.get('every'))
+    return Plan(path.stem, plan['title'], seeds, tuple(cells), options=tuple({**plan['options'], **options}.items()),
+                **{key: plan.get(key) for key in ('teachers', 'parts', 'size', 'every')})
 
 
-def _seeds(path: Path, cfg: Config, seeds: Sequence[int] | None, models: int | None) -> tuple[int, ...]:
-    models = cfg.get('models') if models is None else models
-    if cfg.get('parts') is None:
-        for key, value in dict(size=cfg.get('size'), models=models).items():
-            if value is not None:
-                raise ConfigError(f'{path}: {key}={value!r}, but the plan has no parts. Add parts, or give seeds.')
-        seeds = tuple(cfg.get('seeds', ()) if seeds is None else seeds)
-        for seed in seeds:
-            check_integer(f'{path}: seed', seed, 0)
-        _check_once(f'{path}: seed', seeds)
-        return seeds
-    if seeds is not None or 'seeds' in cfg:
-        raise ConfigError(f'{path}: a plan with parts has one run for each part and no seeds. Give models.')
-    models = cfg.parts if models is None else models
-    check_integer(f'{path}: models', models, 2, cfg.parts)
-    return tuple(range(models))
+def _seeds(path: Path, plan: Mapping[str, Any], seeds: Sequence[int] | None, models: int | None) -> tuple[int, ...]:
+    models = plan.get('models') if models is None else models
+    if plan.get('parts') is not None:
+        if seeds is not None or 'seeds' in plan:
+            raise ConfigError(f'{path}: a plan with parts has one run for each part and no seeds. Give models.')
+        models = plan['parts'] if models is None else models
+        check_integer(f'{path}: models', models, 2, plan['parts'])
+        return tuple(range(models))
+    for key, value in dict(size=plan.get('size'), models=models).items():
+        if value is not None:
+            raise ConfigError(f'{path}: {key}={value!r}, but the plan has no parts. Add parts, or give seeds.')
+    seeds = tuple(plan.get('seeds', ()) if seeds is None else seeds)
+    for seed in seeds:
+        check_integer(f'{path}: seed', seed, 0)
+    _check_once(f'{path}: seed', seeds)
+    return seeds
 
 
 def _cells(path: Path, row: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Cell]:
     where = f'{path}, row {row.get("name")!r}'
     _check_keys(where, row, ('name', 'cells'))
-    _check_text(f'{where}: name', row.get('name'))
-    _check_dicts(f'{where}: cells', row.get('cells'), "dict(method='KD', config='<path>')")
+    _check_values(where, row, 'name', 'cells')
     _check_once(f'{where}: method', [cell.get('method') for cell in row['cells']])
     for cell in row['cells']:
         _check_keys(f'{where}: a cell', cell, _CELL_KEYS)
-        _check_text(f'{where}: method', cell.get('method'))
+        cell = {'options': {}, **{key: value for key, value in cell.items() if not key.startswith('_')}}
+        _check_values(where, cell, 'method')
         at = f'{where}, {cell["method"]!r}'
-        _check_text(f'{at}: config', cell.get('config'))
-        _check_options(f'{at}: options', cell.get('options', {}))
+        _check_values(at, cell, 'config', 'options')
         check_choice(f'{at}: epoch', cell.get('epoch', 'last'), ('last', 'best'))
         check_choice(f'{at}: teacher', cell.get('teacher', 'all'), ('all', 'part'))
         if cell.get('tau') is not None:
@@ -221,36 +212,29 @@ def _cells(path: Path, row: Mapping[str, Any], options: Mapping[str, Any]) -> It
             config = find_config(cell['config'], relative_to=path.parent).resolve()
         except ConfigError as error:
             raise ConfigError(f'{at}: {error}') from None
-        own = {key: options.get(key, value) for key, value in cell.get('options', {}).items()}
-        more = {key: value for key, value in cell.items() if not key.startswith('_')}
-        yield Cell(**{**more, 'row': row['name'], 'config': config, 'options': tuple(own.items())})
+        own = tuple((key, options.get(key, value)) for key, value in cell['options'].items())
+        yield Cell(**{**cell, 'row': row['name'], 'config': config, 'options': own})
 
 
-def _check_keys(where: str, given: Iterable[Any], known: Collection[str]) -> None:
+def _check_keys(where: str, given: Mapping[str, Any], known: Collection[str]) -> None:
     for key in map(str, given):
         if key not in known and not key.startswith('_'):  # _name is a variable of the plan
             raise ConfigError(f'{where} has no key {key!r}.{did_you_mean(key, known)}')
 
 
-def _check_dicts(where: str, value: Any, example: str) -> None:
-    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(item, Mapping) for item in value):
-        raise ConfigError(f'{where}={value!r}, expected a list of one or more {example}.')
-
-
-def _check_text(where: str, value: Any) -> None:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f'{where}={value!r}, expected a text.')
-
-
-def _check_options(where: str, value: Any) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(f"{where}={value!r}, expected a dict of dotted keys: {{'train_cfg.max_epochs': 100}}.")
+def _check_values(where: str, given: Mapping[str, Any], *keys: str) -> None:
+    for key in keys:
+        value: Any = given.get(key)
+        kind, of_item, expected = _TYPES.get(key, (str, str, 'a text'))
+        right = isinstance(value, kind) and all(isinstance(item, of_item) for item in value)
+        if not right or (not value and key != 'options'):
+            raise ConfigError(f'{where}: {key}={value!r}, expected {expected}.')
 
 
 def _check_once(where: str, values: Sequence[Any]) -> None:
-    twice = next((value for value in values if values.count(value) > 1), None)
-    if twice is not None:
-        raise ConfigError(f'{where} {twice!r} is there twice.')
+    for value in values:
+        if value is not None and values.count(value) > 1:
+            raise ConfigError(f'{where} {value!r} is there twice.')
 
 
 class _Expansion:
@@ -260,10 +244,10 @@ class _Expansion:
         self.work_dir, self.options, self.check_files = work_dir, options, check_files
         self._configs: dict[tuple, tuple[Config, str]] = {}
 
-    def run(self, config: Path, own: Mapping[str, Any], seed: int, teacher_seed: int | None = None,
-            hidden: Mapping[str, Any] | None = None) -> Run:
+    def run(self, config: Path, own: Mapping[str, Any], seed: int, teacher_seed: int | None,
+            hidden: Mapping[str, Any]) -> Run:
         """The run of a config. Its folder names a given ``teacher_seed``, its ``variant`` the ``own`` options."""
-        options = {**self.options, **(hidden or {}), **own}
+        options = {**self.options, **hidden, **own}
         pairs = tuple(f'{key}={_as_option(value)}' for key, value in sorted(options.items()))
         if (config, pairs) not in self._configs:
             cfg = load_config(config, options)
@@ -275,15 +259,15 @@ class _Expansion:
                 others.merge_from_dict({key: False for key, _, _ in _trained(cfg.model, config)})
                 check_teacher(others)
         cfg, settings = self._configs[config, pairs]
-        teachers = {key: (self.run(teacher, {}, seed if teacher_seed is None else teacher_seed), file)
+        teachers = {key: (self.run(teacher, {}, seed if teacher_seed is None else teacher_seed, None, {}), file)
                     for key, teacher, file in _trained(cfg.model, config)}
         needs = tuple(dict.fromkeys(run for run, _ in teachers.values()))
         variant = ', '.join(sorted(f'{key.rpartition(".")[2]}={short(value)}' for key, value in own.items()))
         folder = config.stem + (f'-{_fingerprint(pairs)[:8]}' if pairs else '')
         name = f'seed{seed}' + (f'-teacher{teacher_seed}' if needs and teacher_seed is not None else '')
-        return Run(config, seed, self.work_dir / folder / name,
-                   (*pairs, *(f'{key}={run.work_dir / file}' for key, (run, file) in teachers.items())),
-                   needs, _fingerprint([settings, *(run.settings for run in needs)]),
+        checkpoints = (f'{key}={run.work_dir / file}' for key, (run, file) in teachers.items())
+        fingerprint = _fingerprint([settings, *(run.settings for run in needs)])
+        return Run(config, seed, self.work_dir / folder / name, (*pairs, *checkpoints), needs, fingerprint,
                    cfg.train_cfg.get('max_epochs', 0), variant)
 
 

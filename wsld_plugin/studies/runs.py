@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,6 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from shutil import get_terminal_size
 from statistics import median
-from typing import TextIO
 
 import torch
 
@@ -24,6 +24,7 @@ from wsld_plugin.files import write_atomically
 
 _TRAIN = Path(__file__).parents[2] / 'tools/train.py'
 _PROGRESS_INTERVAL = 60.0  # seconds between two lines where the output is not a terminal
+_PROCESSES: set[subprocess.Popen] = set()  # those of runs in progress
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,11 @@ class Run:
     """One call of ``tools/train.py``.
 
     Args:
-        config, work_dir, epochs: path of the config, folder of the run, number of epochs.
-        seed: of the initial weights, the order of the data and its augmentation.
+        config, seed, work_dir: the arguments of the call.
         options: the values of ``--cfg-options`` besides the seed.
         needs: the runs of its teachers, whose checkpoints it reads.
         settings: fingerprint of all settings, its teachers' included; see :func:`train_run`.
-        variant: options of this run, for messages. Not compared.
+        epochs, variant: the number of epochs, and options of this run, for messages.
     """
 
     config: Path
@@ -67,21 +67,13 @@ class Result:
     curve: list[tuple[int, float]] = field(default_factory=list)
 
 
-Outcome = Result | Exception
-
-
 def finished(run: Run) -> Result | None:
-    """The result of a run, or None when the run is not finished.
-
-    Raises:
-        RunError: the folder holds a run with other settings.
-    """
-    path = run.work_dir / 'settings'
-    if path.is_file() and path.read_text() != run.settings:
+    """The result of a run, None if it is not finished; RunError if its folder holds a run with other settings."""
+    settings, result = run.work_dir / 'settings', run.work_dir / 'result.json'
+    if settings.is_file() and settings.read_text() != run.settings:
         raise RunError(f'{run}: {run.work_dir} was trained with other settings than the config has now. Move the '
                        'folder away, undo the change, or give another --work-dir.')
-    path = run.work_dir / 'result.json'
-    return Result(**json.loads(path.read_text())) if path.is_file() else None
+    return Result(**json.loads(result.read_text())) if result.is_file() else None
 
 
 def train_run(run: Run, threads: int = 1) -> Result:
@@ -91,8 +83,7 @@ def train_run(run: Run, threads: int = 1) -> Result:
     not used after the config has changed. ``threads`` are the CPU threads of the process.
 
     Raises:
-        RunError: the process failed or validated nothing; another process trains this run; the folder holds a run
-            with other settings.
+        RunError: the process failed or validated nothing; another process trains this run; as :func:`finished`.
     """
     folder = run.work_dir
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,40 +96,29 @@ def train_run(run: Run, threads: int = 1) -> Result:
         if result:
             return result
         write_atomically(folder / 'settings', run.settings.encode())
-        code = _start(run, threads, lock)
+        log = folder / 'train.log'
+        command = [sys.executable, str(_TRAIN), str(run.config), '--work-dir', str(folder), '--resume',
+                   '--cfg-options', f'randomness.seed={run.seed}', *run.options]
+        with log.open('a') as out, subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+                pass_fds=[lock.fileno()]) as process:  # the child keeps the lock when this process is killed
+            _PROCESSES.add(process)
+            process.wait()
+        _PROCESSES.discard(process)
         curve = accuracy_curve(folder)
-        if code or not curve:
-            log = folder / 'train.log'
+        if process.returncode or not curve:
             tail = '\n'.join('    ' + line for line in log.read_text(errors='replace').splitlines()[-8:])
-            raise RunError(f'{run} failed (exit status {code}); its log is {log}:\n{tail}')
+            raise RunError(f'{run} failed (exit status {process.returncode}); its log is {log}:\n{tail}')
         accuracies = [accuracy for _, accuracy in curve]
         result = Result(run.seed, accuracies[-1], max(accuracies), training_seconds(folder), machine(), curve)
         write_atomically(folder / 'result.json', json.dumps(asdict(result)).encode())
         return result
 
 
-_PROCESSES: set[subprocess.Popen] = set()
-
-
-def _start(run: Run, threads: int, lock: TextIO) -> int:
-    command = [sys.executable, str(_TRAIN), str(run.config), '--work-dir', str(run.work_dir), '--resume',
-               '--cfg-options', f'randomness.seed={run.seed}', *run.options]
-    with (run.work_dir / 'train.log').open('a') as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
-                                   env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
-                                   pass_fds=[lock.fileno()])  # the child keeps the lock when this process is killed
-        _PROCESSES.add(process)
-        try:
-            return process.wait()
-        finally:
-            _PROCESSES.discard(process)
-
-
 def accuracy_curve(work_dir: Path) -> list[tuple[int, float]]:
     """(epoch, top-1 accuracy in percent) of every validation, over all starts of a run."""
-    points = {int(record['step']): float(record['accuracy/top1']) for record in _records(work_dir)
-              if 'accuracy/top1' in record}
-    return sorted(points.items())
+    return sorted({int(record['step']): float(record['accuracy/top1']) for record in _records(work_dir)
+                   if 'accuracy/top1' in record}.items())
 
 
 def training_seconds(work_dir: Path) -> float:
@@ -167,15 +147,12 @@ def _records(work_dir: Path, starts: slice = slice(None)) -> list[dict]:
 
 def machine() -> str:
     """The hardware and the versions, for a report."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name()
-    return f'{device}, Python {platform.python_version()}, torch {torch.__version__}'
-
-
-def _cpu_name() -> str:
     info = Path('/proc/cpuinfo')
-    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines()
-             if line.startswith('model name')] if info.is_file() else []
-    return f'{len(names)} × {names[0]}' if names else platform.processor() or platform.machine()
+    names = re.findall(r'^model name\s*:(.*)$', info.read_text() if info.is_file() else '', re.MULTILINE)
+    device = f'{len(names)} × {names[0].strip()}' if names else platform.processor() or platform.machine()
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    return f'{device}, Python {platform.python_version()}, torch {torch.__version__}'
 
 
 def train_missing(title: str, runs: Iterable[Sequence[Run]], work_dir: Path, jobs: int) -> RunError | None:
@@ -195,24 +172,17 @@ def train_missing(title: str, runs: Iterable[Sequence[Run]], work_dir: Path, job
     return RunError('\n'.join([f'{len(errors)} runs failed:', *errors])) if errors else None
 
 
-def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Outcome]:
+def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Result | Exception]:
     """Train runs and everything that they need, each once, in ``jobs`` processes that share the CPU cores.
 
     The progress is printed. A failed run does not stop the others; the runs that need it are not started. An
-    exception such as Ctrl-C ends the runs in progress; they resume in the next call.
-
-    Returns:
-        The result or error of each run, in the order in which they ended.
+    exception such as Ctrl-C ends the runs in progress; they resume in the next call. Returns the result or error of
+    each run, in the order in which they ended.
     """
     waiting = with_needs(runs)
     progress = _Progress(len(waiting))
-    outcomes: dict[Run, Outcome] = {}
+    outcomes = progress.outcomes
     running: dict[Future[Result], Run] = {}
-
-    def end(run: Run, outcome: Outcome) -> None:
-        outcomes[run] = outcome
-        progress.ended(run, outcome)
-
     threads = max((os.cpu_count() or 1) // jobs, 1)
     pool = ThreadPoolExecutor(jobs)
     try:
@@ -221,7 +191,7 @@ def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Outcome]:
                 failed = next((need for need in run.needs if isinstance(outcomes.get(need), Exception)), None)
                 if failed:
                     waiting.remove(run)
-                    end(run, RunError(f'{run} was not started: it needs {failed}, which failed.'))
+                    progress.ended(run, RunError(f'{run} was not started: it needs {failed}, which failed.'))
             ready = [run for run in waiting if all(need in outcomes for need in run.needs)]
             for run in ready[:jobs - len(running)]:
                 waiting.remove(run)
@@ -229,8 +199,8 @@ def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Outcome]:
             ended, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
             for future in ended:
                 error = future.exception()
-                end(running.pop(future), error if isinstance(error, Exception) else future.result())
-            progress.waiting(list(running.values()))
+                progress.ended(running.pop(future), error if isinstance(error, Exception) else future.result())
+            progress.going_on(running.values())
     finally:
         for process in list(_PROCESSES):
             process.terminate()
@@ -240,11 +210,7 @@ def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Outcome]:
 
 def with_needs(runs: Iterable[Run]) -> list[Run]:
     """Each run once, after those that it needs."""
-    ordered: dict[Run, None] = {}
-    for run in runs:
-        ordered.update(dict.fromkeys(with_needs(run.needs)))
-        ordered[run] = None
-    return list(ordered)
+    return list(dict.fromkeys(each for run in runs for each in [*with_needs(run.needs), run]))
 
 
 class _Progress:
@@ -252,26 +218,21 @@ class _Progress:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.done = 0
+        self.outcomes: dict[Run, Result | Exception] = {}
         self._start = self._last = time.monotonic()
         self._terminal = sys.stdout.isatty()
 
-    def ended(self, run: Run, outcome: Outcome) -> None:
-        self.done += 1
+    def ended(self, run: Run, outcome: Result | Exception) -> None:
+        self.outcomes[run] = outcome
         result = f'{outcome.last_accuracy:.2f} %' if isinstance(outcome, Result) else f'FAILED\n{outcome}'
-        self._print(f'[{self.done:{len(str(self.total))}}/{self.total}] {self._seconds()}  {run}: {result}\n')
+        self._print(f'[{len(self.outcomes):{len(str(self.total))}}/{self.total}] ', f'{run}: {result}')
 
-    def waiting(self, running: list[Run]) -> None:
-        if not self._terminal and time.monotonic() - self._last < _PROGRESS_INTERVAL:
-            return
-        self._last = time.monotonic()
-        text = f'      {self._seconds()}  ' + '; '.join(
-            f'{run}: epoch {current_epoch(run.work_dir)}/{run.epochs}' for run in running)
-        self._print(text[:get_terminal_size().columns - 1] if self._terminal else f'{text}\n')
+    def going_on(self, runs: Iterable[Run]) -> None:
+        if self._terminal or time.monotonic() - self._last >= _PROGRESS_INTERVAL:
+            self._last = time.monotonic()
+            text = '; '.join(f'{run}: epoch {current_epoch(run.work_dir)}/{run.epochs}' for run in runs)
+            self._print('      ', text, get_terminal_size().columns - 1 if self._terminal else None)
 
-    def _seconds(self) -> str:
-        return f'{time.monotonic() - self._start:5.0f} s'
-
-    def _print(self, text: str) -> None:
-        sys.stdout.write(f'\r\x1b[K{text}' if self._terminal else text)
-        sys.stdout.flush()
+    def _print(self, head: str, text: str, width: int | None = None) -> None:
+        line = f'{head}{time.monotonic() - self._start:5.0f} s  {text}'[:width]
+        print(f'\r\x1b[K{line}' if self._terminal else line, end='' if width else '\n', flush=True)

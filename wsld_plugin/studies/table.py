@@ -1,32 +1,30 @@
 """The table of a plan: its results over seeds and the published figures, as Markdown, JSON and pictures."""
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 
 from wsld_plugin.config.load import load_config
 from wsld_plugin.datasets.weak import WeakLabels, measure
 from wsld_plugin.errors import ConfigError, RunError
-from wsld_plugin.files import check_picture, save_figure, write_atomically
+from wsld_plugin.files import check_picture, save_figure, to_json, write_atomically
 from wsld_plugin.losses.checks import HIDDEN
 
 from .plan import Cell, Plan, training_set
 from .runs import Result, finished, train_missing
 
-Results = Mapping[Cell, Sequence[Result | None]]
-
 
 @dataclass(frozen=True)
 class Score:
-    """Top-1 accuracies in percent, one for each run, with their mean and sample standard deviation (n − 1).
-
-    ``std`` is None for a single run.
-    """
+    """Top-1 accuracies in percent, one for each run, their mean, and their deviation (n − 1), None for one run."""
 
     mean: float
     std: float | None
@@ -43,10 +41,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Line:
-    """A cell of a table: the scores of the last and of the best epoch, and the published figure.
+    """A cell of a table: the scores of the last and of the best epoch, and what `Cell` says about published ones.
 
-    ``last``, ``best`` and ``seconds_mean`` are None without any result. ``n`` runs have a result, ``missing`` have
-    none. ``epoch`` is that of the published figure.
+    ``last``, ``best`` and ``seconds_mean`` are None without any result. ``n`` runs have a result, ``missing`` none.
     """
 
     row: str
@@ -83,33 +80,37 @@ def reproduce(plan: Plan, work_dir: Path, jobs: int, train: bool = True) -> None
     """
     runs = plan.runs(work_dir, check_files=train)
     failure = train_missing(plan.title, runs.values(), work_dir, jobs) if train else None
-    results: Results = {cell: [finished(run) for run in of_cell] for cell, of_cell in runs.items()}
+    results = {cell: [finished(run) for run in of_cell] for cell, of_cell in runs.items()}
     lines = [Line.of(cell, of_cell) for cell, of_cell in results.items()]
-    if any(line.n for line in lines):
-        _write(plan, work_dir, results, lines)
+    done = [line for line in lines if line.n]
+    found = [(cell, result) for cell, of_cell in results.items() for result in of_cell if result]
+    if found:
+        machines = sorted({result.machine for _, result in found})
+        options = '\n'.join(f'{key}={value}' for key, value in plan.options)
+        paragraphs = [
+            options and f"With these settings instead of the configs':\n\n{options}", markdown_table(done),
+            f'{len(lines) - len(done)} cells were not run.' if len(done) < len(lines) else '', '\n'.join(machines)]
+        content = dict(seeds=list(plan.seeds), options=dict(plan.options), machines=machines,
+                       lines=[asdict(line) for line in lines],
+                       curves=[dict(row=cell.row, method=cell.method, seed=result.seed, accuracy=result.curve)
+                               for cell, result in found])
+        write_report(plan, work_dir / plan.name, paragraphs, content,
+                     partial(plot_lines, lines=done, title=plan.title))
     else:
         print(f'{plan.title}\n\nNo run is finished in {work_dir}; nothing is written.')
     if failure:
         raise failure
 
 
-def _write(plan: Plan, work_dir: Path, results: Results, lines: Sequence[Line]) -> None:
-    done = [line for line in lines if line.n]
-    machines = sorted({result.machine for of_cell in results.values() for result in of_cell if result})
-    options = '\n'.join(f'{key}={value}' for key, value in plan.options)
-    text = '\n\n'.join(filter(None, [
-        plan.title, options and f"With these settings instead of the configs':\n\n{options}", markdown_table(done),
-        f'{len(lines) - len(done)} cells were not run.' if len(done) < len(lines) else '', '\n'.join(machines)]))
-    content = dict(
-        plan=plan.name, title=plan.title, seeds=list(plan.seeds), options=dict(plan.options), machines=machines,
-        lines=[asdict(line) for line in lines],
-        curves=[dict(row=cell.row, method=cell.method, seed=result.seed, accuracy=result.curve)
-                for cell, of_cell in results.items() for result in of_cell if result])
-    base = work_dir / plan.name
+def write_report(plan: Plan, base: Path, paragraphs: Iterable[str], content: Mapping[str, Any],
+                 draw: Callable[[Path], None] | None) -> None:
+    """Write a report on a plan to ``<base>.md``, ``.json`` and, with ``draw``, ``.png``; print its paragraphs."""
+    text = '\n\n'.join(filter(None, [plan.title, *paragraphs]))
     write_atomically(base.with_suffix('.md'), (text + '\n').encode())
-    write_atomically(base.with_suffix('.json'), (json.dumps(content, indent=1) + '\n').encode())
-    plot_lines(base.with_suffix('.png'), done, plan.title)
-    print(f'\n{text}\n\nWritten: {base}.md, {base}.json, {base}.png')
+    write_atomically(base.with_suffix('.json'), to_json(dict(plan=plan.name, title=plan.title, **content)))
+    if draw:
+        draw(base.with_suffix('.png'))
+    print(f'\n{text}\n\nWritten: {base}.md, {base}.json' + (f', {base}.png' if draw else ''))
 
 
 def markdown_table(lines: Sequence[Line]) -> str:
@@ -117,22 +118,17 @@ def markdown_table(lines: Sequence[Line]) -> str:
     sources = list(dict.fromkeys(line.source for line in lines if line.published is not None and line.source))
     published = any(line.published is not None for line in lines)
     cells = [['', 'method', 'last epoch, %', 'best epoch, %', 'n', 'time a run', *['published, %'] * published]]
-    row = None
-    for line in lines:
+    for before, line in zip([None, *lines], lines, strict=False):
         figure = '' if line.published is None else f'{line.published:.2f}, {line.epoch} epoch'
         if figure and line.source:
             figure += f' [{sources.index(line.source) + 1}]'
-        cells.append(['' if line.row == row else line.row, line.method, str(line.last), str(line.best), str(line.n),
-                      _duration(line.seconds_mean or 0.), *[figure] * published])
-        row = line.row
+        seconds = line.seconds_mean or 0.
+        time = (f'{seconds:.0f} s' if seconds < 120 else
+                f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h')
+        cells.append(['' if before and line.row == before.row else line.row, line.method, str(line.last),
+                      str(line.best), str(line.n), time, *[figure] * published])
     notes = [f'[{number}] {source}' for number, source in enumerate(sources, start=1)]
     return '\n'.join([aligned_table(cells), *([''] if notes else []), *notes])
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f'{seconds:.0f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
 
 
 def aligned_table(cells: Sequence[Sequence[str]]) -> str:
@@ -145,16 +141,11 @@ def aligned_table(cells: Sequence[Sequence[str]]) -> str:
 
 
 def plot_lines(path: str | Path, lines: Sequence[Line], title: str) -> None:
-    """Draw the accuracy of each run, mean ± standard deviation, and the published figure, of the epoch of the line.
-
-    Each row of the table is a panel with its own range.
-    """
+    """Draw the accuracy of each run, mean ± standard deviation, and the published figure; a panel for each row."""
     from matplotlib.figure import Figure  # not needed to train
     from matplotlib.ticker import MaxNLocator
 
-    rows: dict[str, list[Line]] = {}
-    for line in lines:
-        rows.setdefault(line.row, []).append(line)
+    rows = {row: list(of_row) for row, of_row in groupby(lines, attrgetter('row'))}
     epochs = sorted({line.epoch for line in lines}, reverse=True)
     heights = [.45 + .32 * len(of_row) for of_row in rows.values()]
     figure = Figure(figsize=(8, sum(heights) + 1.3), layout='constrained')
@@ -185,12 +176,8 @@ def plot_lines(path: str | Path, lines: Sequence[Line], title: str) -> None:
 def draw_plane(plan: Plan, work_dir: Path, path: str | Path) -> str:
     """Draw the accuracies of a plan's finished runs over the unreliability Δ and the ambiguity γ of their labels.
 
-    Args:
-        plan: of students that learn from candidate sets (`PartialLabels`) or from labels (`NoisyLabels`).
-        work_dir, path: the folder of all runs, and the PNG.
-
-    Returns:
-        A table of the same, with Δ and γ measured against the true labels.
+    The students of the plan learn from candidate sets (`PartialLabels`) or from labels (`NoisyLabels`). ``work_dir``
+    is the folder of all runs, and ``path`` the PNG. Returns a table of the same, with Δ and γ of the true labels.
 
     Raises:
         ConfigError: a training set that has neither; a path that does not name a PNG. RunError: nothing is finished.
@@ -202,24 +189,21 @@ def draw_plane(plan: Plan, work_dir: Path, path: str | Path) -> str:
     cells = [['', '', 'measured Δ', 'measured γ', 'Δ + γ', 'last epoch, %', 'n']]
     for cell, runs in plan.runs(work_dir, check_files=False).items():
         accuracies = [result.last_accuracy for result in map(finished, runs) if result]
-        if accuracies:
-            delta, gamma = _measured(cell, plan)
-            points.append((delta, gamma, accuracies))
-            cells.append([cell.row, cell.method, f'{delta:.3f}', f'{gamma:.3f}', f'{delta + gamma:.2f}',
-                          str(Score.of(accuracies)), str(len(accuracies))])
+        if not accuracies:
+            continue
+        dataset = training_set(load_config(cell.config, {**dict(plan.options), **dict(cell.options)}))
+        sets = getattr(dataset, 'candidates', None)
+        if not isinstance(dataset, WeakLabels) or (sets is None and (dataset.get_gt_labels() == HIDDEN).any()):
+            raise ConfigError(f'{cell}: its training set, {type(dataset).__name__}, has neither candidate sets nor a '
+                              'label for each sample, as PartialLabels and NoisyLabels have. Choose other rows with '
+                              '--rows.')
+        if sets is None:
+            sets = np.eye(dataset.num_classes, dtype=bool)[dataset.get_gt_labels()]  # sets of one class
+        delta, gamma = measure(sets, dataset.given_labels)
+        points.append((delta, gamma, accuracies))
+        cells.append([cell.row, cell.method, f'{delta:.3f}', f'{gamma:.3f}', f'{delta + gamma:.2f}',
+                      str(Score.of(accuracies)), str(len(accuracies))])
     if not points:
         raise RunError(f'no run of {plan.name} is finished in {work_dir}: train them with tools/reproduce.py first.')
     plot_plane(path, points, plan.title)
     return aligned_table(cells)
-
-
-def _measured(cell: Cell, plan: Plan) -> tuple[float, float]:
-    dataset = training_set(load_config(cell.config, {**dict(plan.options), **dict(cell.options)}))
-    sets = getattr(dataset, 'candidates', None)
-    if not isinstance(dataset, WeakLabels) or (sets is None and (dataset.get_gt_labels() == HIDDEN).any()):
-        raise ConfigError(f'{cell}: its training set, {type(dataset).__name__}, has neither candidate sets nor a '
-                          'label for each sample, as PartialLabels and NoisyLabels have. Choose other rows with '
-                          '--rows.')
-    if sets is None:
-        sets = np.eye(dataset.num_classes, dtype=bool)[dataset.get_gt_labels()]  # sets of one class
-    return measure(sets, dataset.given_labels)

@@ -33,12 +33,9 @@ class Subject:
     """A teacher and the images that it is measured on.
 
     Attributes:
-        teacher: its name, for a title.
-        made_from_labels: whether its soft labels are computed from the labels alone.
-        classes: names of the C classes.
-        keys: of the samples.
-        about: settings, for the report.
-        notes: remarks on the measurement.
+        teacher, made_from_labels: its name, and whether its soft labels are computed from the labels alone.
+        classes, keys: names of the C classes, and keys of the samples.
+        about, notes: settings, and remarks on the measurement.
         dataset, source: the images, and the source of their soft labels.
         rgb: whether images of three channels are RGB; else BGR.
     """
@@ -54,11 +51,7 @@ class Subject:
     rgb: bool
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
-        """Logits (n, C), labels (n,) and indices in the data set, batch after batch.
-
-        Raises:
-            RunError: the label of a sample is hidden, or not one class.
-        """
+        """Logits (n, C), labels (n,), indices in the data set. RunError: a label is hidden, or not one class."""
         place = 0
         try:
             for logits, target in self.source(self.keys):
@@ -140,18 +133,15 @@ def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'te
         source = Source(dataset, loader, preprocessor, teacher, device)
         classes = _check_classes(dataset, source, keys[0], None if distilled else checkpoint)
     made_from_labels = bool(getattr(network, 'made_from_labels', False))
-    notes = []
-    if not made_from_labels and any(getattr(part, 'made_from_labels', False) for part in network.modules()):
-        notes.append('A part of this teacher computes its soft labels from the labels: all numbers are better than '
-                     'its knowledge about images.')
-    if teacher_bn != 'eval':
-        notes.append(f"The config's teacher_bn={teacher_bn!r} is ignored: here BatchNorm is in eval mode.")
-    if split == 'train':
-        notes.append('These are training images, with the augmentation of a first epoch: if the teacher was trained '
-                     'on them too, its numbers are better than on other images.')
-    if len(keys) < len(dataset):
-        notes.append(f'{len(keys):,} of {len(dataset):,} images were measured; {len(dataset) - len(keys):,} were '
-                     'left out (--max-samples).')
+    of_labels = any(getattr(part, 'made_from_labels', False) for part in network.modules())
+    notes = [note for applies, note in (
+        (of_labels and not made_from_labels, 'A part of this teacher computes its soft labels from the labels: all '
+         'numbers are better than its knowledge about images.'),
+        (teacher_bn != 'eval', f"The config's teacher_bn={teacher_bn!r} is ignored: here BatchNorm is in eval mode."),
+        (split == 'train', 'These are training images, with the augmentation of a first epoch: if the teacher was '
+         'trained on them too, its numbers are better than on other images.'),
+        (len(keys) < len(dataset), f'{len(keys):,} of {len(dataset):,} images were measured; '
+         f'{len(dataset) - len(keys):,} were left out (--max-samples).')) if applies]
     about |= dict(device=str(device), batch_size=loader['batch_size'])
     backbone = getattr(network, 'backbone', None)
     name = type(network).__name__ + (f' ({type(backbone).__name__})' if backbone is not None else '')
@@ -162,11 +152,7 @@ def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'te
 
 
 def find_device(name: str | None) -> str:
-    """Return a device that works; None: the best one.
-
-    Raises:
-        ConfigError: the device cannot be used.
-    """
+    """Return a device that works, for None the best one; ConfigError if the named one cannot be used."""
     try:
         torch.zeros(1, device=name or 'cpu').cpu()
     except (RuntimeError, AssertionError, ImportError) as error:  # in this order: no such kind, not in this torch
@@ -180,8 +166,7 @@ def find_device(name: str | None) -> str:
 def find_loader(cfg: Config, split: str) -> Mapping[str, Any]:
     """The config of a split's data loader; for ``'test'`` that of the validation if there is no other.
 
-    Raises:
-        ConfigError: there is none, it cannot give batches, or its files do not exist.
+    ConfigError if there is none, it cannot give batches, or its files do not exist.
     """
     found = {each: next((name for name in names if isinstance((cfg.get(name) or {}).get('dataset'), Mapping)), None)
              for each, names in SPLITS.items()}
@@ -213,11 +198,7 @@ def build_dataset(cfg: Mapping[str, Any]) -> KeyedDataset:
 
 
 def check_labels(dataset: KeyedDataset, keys: Sequence[SampleKey]) -> None:
-    """Check that the samples of some keys have labels that soft labels can be measured against.
-
-    Raises:
-        ConfigError: targets that are not one class, no labels, or hidden ones.
-    """
+    """Raise ConfigError unless each sample has one class as label, which is not hidden, to measure against."""
     name, samples = type(dataset.dataset).__name__, [dataset[key]['data_samples'] for key in keys]
     if any('gt_score' in sample or ('gt_label' in sample and sample.gt_label.numel() != 1) for sample in samples):
         raise ConfigError(f'the data set {name} gives probabilities or several classes as target, expected one right '
@@ -242,11 +223,10 @@ def _check_not_hidden(labels: Tensor) -> None:
 
 def _weights(settings: Mapping[str, Any], config: str, checkpoint: str | None) -> str | bool:
     """The weights of a network: those that are given, else those of the config; False: it has none of its own."""
-    weights = settings.get('checkpoint')
-    if checkpoint is not None and weights is False:
+    weights = settings.get('checkpoint') if checkpoint is None else checkpoint
+    if checkpoint is not None and settings.get('checkpoint') is False:
         raise ConfigError(f'checkpoint {checkpoint!r} was given, but the teacher of this config loads its own '
                           'weights or has none: leave it out.')
-    weights = weights if checkpoint is None else checkpoint
     if weights is not False and not isinstance(weights, str):
         raise ConfigError(f'{config} names no trained weights: give the checkpoint behind it, such as '
                           'work_dirs/NAME/model_last.pth.')

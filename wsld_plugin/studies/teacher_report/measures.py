@@ -14,14 +14,11 @@ from wsld_plugin.analysis.biased import BiasedLabels, BiasedLabelStatistics
 from wsld_plugin.analysis.calibration import TEMPERATURES, Calibration, CalibrationStatistics, best_temperature
 from wsld_plugin.errors import RunError
 
-Batch = tuple[Tensor, Tensor, Sequence[int]]
-
 REPLICATES = 200  # of the bootstrap
+PAIRS = 15  # of confused classes
 
 _KEPT = 10_000  # samples whose logits are kept for the temperature
-_SHOWN = 12  # images
-PAIRS = 15  # of confused classes
-_LABELS = 5  # of an image
+_SHOWN, _LABELS = 12, 5  # images, and labels of each
 _LARGEST_K = 100  # by default
 # A margin in nats, of at most 0.693. On 1,200 digits, students of a teacher with 0.65 reached its accuracy, 89%;
 # those of one with 0.41 and 28% stayed below 40%: see docs/teacher.md
@@ -45,7 +42,6 @@ class Findings:
 
     Attributes:
         classes: names of the C classes.
-        biased, calibration: see their classes.
         temperature: of the smallest NLL; None if the NLL is infinite at every temperature.
         temperature_nll, temperature_samples: its NLL, and the number of samples that it was found on.
         undecided: the samples of the largest entropy, the largest first.
@@ -66,13 +62,13 @@ class Findings:
             math.isclose(self.temperature, end, rel_tol=1e-6) for end in TEMPERATURES)
 
 
-def measure(batches: Iterable[Batch], classes: Sequence[str], num_samples: int, max_k: int | None = None) -> Findings:
+def measure(batches: Iterable[tuple[Tensor, Tensor, Sequence[int]]], classes: Sequence[str], num_samples: int,
+            max_k: int | None = None) -> Findings:
     """Measure soft labels in one pass.
 
     Args:
         batches: logits (n, C), labels (n,) and n indices in the data set, batch after batch.
-        classes: names of the C classes.
-        num_samples: the number of samples of all batches.
+        classes, num_samples: names of the C classes, and the number of samples of all batches.
         max_k: the largest k; None: C, but at most 100.
 
     Raises:
@@ -113,6 +109,10 @@ def measure(batches: Iterable[Batch], classes: Sequence[str], num_samples: int, 
 def as_json(findings: Findings) -> dict[str, Any]:
     """The findings as plain lists and numbers; NaN is None, infinite numbers are ``'inf'`` or ``'-inf'``."""
     biased, calibration, names = findings.biased, findings.calibration, findings.classes
+
+    def named(pair: NamedTuple) -> dict[str, Any]:  # its first two fields are classes
+        return {name: names[value] if place < 2 else value
+                for place, (name, value) in enumerate(pair._asdict().items())}
     return _plain(dict(
         {name: getattr(calibration, name) for name in ('num_samples', 'accuracy', 'nll', 'brier', 'ece', 'entropy')},
         **{name: getattr(findings, name) for name in ('temperature', 'temperature_nll', 'temperature_samples',
@@ -120,14 +120,14 @@ def as_json(findings: Findings) -> dict[str, Any]:
         num_classes=len(names), best_k=biased.best_k,
         k=[dict(k=k + 1, unreliability=biased.unreliability[k], ambiguity=biased.ambiguity[k],
                 ambiguous_class=names[biased.ambiguous_class[k]], margin=biased.margin[k],
-                companion=_named(names, biased.companions[k]) if biased.companions else None,
+                companion=named(biased.companions[k]) if biased.companions else None,
                 intervals={name: ends[:, k] for name, ends in biased.intervals.items()})
            for k in range(len(biased.margin))],
         reliability=[dict(zip(('samples', 'confidence', 'accuracy'), row, strict=True)) for row in calibration.bins],
         entropy_counts=calibration.entropy_counts,
         classes=[dict(zip(('name', 'samples', 'accuracy', 'nll', 'entropy', 'label_prob'), (name, *row), strict=True))
                  for name, row in zip(names, calibration.by_class, strict=True)],
-        confused=[_named(names, pair) for pair in calibration.most_confused(PAIRS)],
+        confused=[named(pair) for pair in calibration.most_confused(PAIRS)],
         undecided=[dict(index=each.index, label=names[each.label], entropy=each.entropy,
                         top=[dict(name=names[c], probability=p) for c, p in each.top])
                    for each in findings.undecided]))
@@ -155,8 +155,8 @@ def verdict(findings: Findings, made_from_labels: bool = False) -> str:
     low, high = biased.intervals['margin'][:, k - 1]
     if min(low, 2 * margin - high) <= 0:
         return f'{expect_not}: that Δ + γ is below 1 may be chance ({which}).'
-    how = 'can be expected to find' if margin >= _CLEAR else 'can still find'
-    slowly = '' if margin >= _CLEAR else ', but needs many images, because they mislead often'
+    how, slowly = (('can be expected to find', '') if margin >= _CLEAR else
+                   ('can still find', ', but needs many images, because they mislead often'))
     return f'A student {how} the right classes from these soft labels alone{slowly}: {which}.'
 
 
@@ -192,11 +192,6 @@ def notes(findings: Findings, made_from_labels: bool = False) -> list[str]:
     if calibration.num_samples < 10 * len(classes):
         found.append(f'{calibration.num_samples:,} images are few for {len(classes)} classes: see the intervals.')
     return found
-
-
-def _named(names: Sequence[str], pair: NamedTuple) -> dict[str, Any]:
-    """A pair of classes with their names in place of their indices, which are its first two fields."""
-    return {name: names[value] if place < 2 else value for place, (name, value) in enumerate(pair._asdict().items())}
 
 
 def _plain(value: Any) -> Any:

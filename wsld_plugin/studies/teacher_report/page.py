@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
@@ -12,7 +13,7 @@ import mmengine
 import mmpretrain
 import numpy as np
 
-from wsld_plugin.analysis.page import data_uri, document, figure, key, section, side_by_side, small, table
+from wsld_plugin.analysis.page import data_uri, document, figure, section, side_by_side, small, table
 from wsld_plugin.analysis.plots import entropies, misleading, reliability, svg
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import check_writable, write_atomically
@@ -32,18 +33,14 @@ def soft_labels_report(config: str, checkpoint: str | None = None, *, out: str |
 
     Args:
         config, checkpoint, split, max_samples, options: as of
-            :func:`wsld_plugin.studies.teacher_report.images.find_subject`.
+            :func:`wsld_plugin.studies.teacher_report.images.find_subject`, with the same errors.
         out: folder of the report; an earlier report in it is overwritten. None:
             ``work_dirs/<name of the config>/soft_labels_<split>``.
         device: of the teacher; None: the best one.
-        max_k: the largest k; None: the number of classes, but at most 100.
+        max_k: as of :func:`wsld_plugin.studies.teacher_report.measures.measure`, with the same errors.
 
     Returns:
         The folder, the numbers, the verdict, and further notes.
-
-    Raises:
-        ConfigError, CheckpointError, FileNotFoundError: before the images are measured. RunError: samples or soft
-            labels that cannot be measured.
     """
     folder = Path(out) if out else Path('work_dirs') / Path(config).stem / f'soft_labels_{split}'
     check_folder(folder)
@@ -65,19 +62,14 @@ def soft_labels_report(config: str, checkpoint: str | None = None, *, out: str |
 
 
 def check_folder(folder: Path) -> None:
-    """Check that a report can be written to a folder, and that it overwrites nothing but an earlier report.
-
-    Raises:
-        ConfigError: the folder cannot be written to, or holds other files of these names.
-    """
+    """Raise ConfigError unless a report can be written to a folder, and overwrites nothing but an earlier report."""
     check_writable(folder)
-    present = [name for name in (PAGE, NUMBERS) if (folder / name).exists()]
-    try:
+    with suppress(OSError, ValueError, TypeError):
         numbers = json.loads((folder / NUMBERS).read_text())
-        is_report = {'verdict', 'settings', 'k'} <= set(numbers) and not (folder / PAGE).is_dir()
-    except (OSError, ValueError, TypeError):
-        is_report = False
-    if present and not is_report:
+        if {'verdict', 'settings', 'k'} <= set(numbers) and not (folder / PAGE).is_dir():
+            return
+    present = [name for name in (PAGE, NUMBERS) if (folder / name).exists()]
+    if present:
         raise ConfigError(f'{folder} holds {" and ".join(present)}, and no report of this tool: nothing is '
                           'overwritten. Give another folder as --out, or move these files.')
 
@@ -110,28 +102,21 @@ def _bias(findings: Findings) -> str:
     rows = [[k + 1, *('{:.3f} ({:.3f} … {:.3f})'.format(getattr(found, name)[k], *ends[:, k])
                       for name, ends in found.intervals.items()), names[found.ambiguous_class[k]]]
             for k in range(len(found.margin))]
+    key = '<span class="key {}" aria-hidden="true"></span>'.format
     caption = (f'{key("a")} Δ<sub>k</sub>: the right class is not among the k largest. {key("b")} γ<sub>k</sub>: how '
                f'often the most frequent wrong class is. {key("c")} Their sum; {key("good")} where it is below 1, '
                f'and the best k, {found.best_k or "here none"}. Bands: 95% of a bootstrap over images.')
     chart = svg(misleading(found), 'Unreliability, ambiguity and their sum for the k largest classes')
-    return section('How much they mislead', side_by_side(
-        figure(chart, caption),
-        '<div>' + table(('k', 'Δ', 'γ', 'θ, nats', 'γ of'), rows, 'Unreliability and ambiguity for each k',
-                        words=(4, )) + _companion(findings) + '</div>'))
-
-
-def _companion(findings: Findings) -> str:
-    found, names = findings.biased, findings.classes
-    if not found.companions:
-        return ''
-    k = found.best_k or 1
-    label, wrong, share = found.companions[k - 1]
-    if not share:
-        return small(f'No image has a wrong class among its {k} largest.')
-    images = findings.calibration.by_class[label, 0]
-    return small(f'The wrong class that accompanies one right class most often: {names[wrong]} is among the {k} '
-                 f'largest for {share:.1%} of the {images:,.0f} images of {names[label]}. γ, an average over all '
-                 'other classes, does not show it.')
+    numbers = table(('k', 'Δ', 'γ', 'θ, nats', 'γ of'), rows, 'Unreliability and ambiguity for each k', words=(4, ))
+    if found.companions:
+        k = found.best_k or 1
+        label, wrong, share = found.companions[k - 1]
+        images = findings.calibration.by_class[label, 0]
+        numbers += small(f'The wrong class that accompanies one right class most often: {names[wrong]} is among the '
+                         f'{k} largest for {share:.1%} of the {images:,.0f} images of {names[label]}. γ, an average '
+                         'over all other classes, does not show it.' if share else
+                         f'No image has a wrong class among its {k} largest.')
+    return section('How much they mislead', side_by_side(figure(chart, caption), f'<div>{numbers}</div>'))
 
 
 def _calibration(findings: Findings) -> str:
@@ -176,8 +161,9 @@ def _classes(findings: Findings) -> str:
     found, biased = findings.calibration.by_class, findings.biased
     best_k = biased.best_k or 1
     order = sorted(range(len(found)), key=lambda c: (np.isnan(found[c, 1]), found[c, 1], found[c, 4]))
-    rows = [[findings.classes[c], f'{found[c, 0]:,.0f}', *(_number(value) for value in found[c, 1:]),
-             _number(biased.unreliability_by_class[c, best_k - 1])] for c in order]
+    numbers = np.concatenate([found[:, 1:], biased.unreliability_by_class[:, best_k - 1:best_k]], axis=1)
+    rows = [[findings.classes[c], f'{found[c, 0]:,.0f}',
+             *('–' if np.isnan(value) else f'{value:.4f}' for value in numbers[c])] for c in order]
     heads = ('class', 'images', 'accuracy', 'NLL', 'entropy', 'p of the class', f'Δ, k = {best_k}')
     return section('Class by class', table(heads, rows, 'Classes, the least accurate first'))
 
@@ -188,7 +174,3 @@ def _confused(findings: Findings) -> str:
     heads = ('class', 'taken for', 'images', 'of the class', 'mean probability')
     return section('Classes taken for each other', table(heads, rows, 'Pairs, most mistakes first', words=(1, ))
                    if rows else '<p>No class has any probability of another.</p>')
-
-
-def _number(value: float) -> str:
-    return '–' if np.isnan(value) else f'{value:.4f}'

@@ -231,6 +231,5 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _unreadable(name: str, why: str) -> CheckpointError:
-    return CheckpointError(
-        f'{name} cannot be read: it was cut short or damaged, or is not a checkpoint ({why}). '
-        'Copy it again, or delete it and download it again.')
+    return CheckpointError(f'{name} cannot be read: it was cut short or damaged, or is not a checkpoint ({why}). '
+                           'Copy it again, or delete it and download it again.')

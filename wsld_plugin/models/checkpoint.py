@@ -40,8 +40,7 @@ def classifier_state(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
     container = next((name for name in _CONTAINERS if isinstance(checkpoint.get(name), Mapping)), '')
     notes = ['averaged weights'] if 'ema' in container else []
     weights = checkpoint[container] if container else checkpoint
-    state = {key: value for key, value in weights.items()
-             if isinstance(value, torch.Tensor) and key not in _COUNTERS}
+    state = {key: value for key, value in weights.items() if isinstance(value, torch.Tensor) and key not in _COUNTERS}
     if not state:
         raise CheckpointError(f'the checkpoint holds no weights; its entries are {sorted(weights)[:8]}, '
                               f'expected one of {", ".join(_CONTAINERS)} or the tensors themselves.')
@@ -98,9 +97,8 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
                               'use an earlier checkpoint, or train again with a lower learning rate.')
     problems = misfits(model, state)
     if problems:
-        raise CheckpointError(
-            f'{role} checkpoint {path} ({", ".join(notes) or "plain weights"}) does not fit '
-            f'{type(model).__name__}:\n  ' + '\n  '.join(problems))
+        raise CheckpointError(f'{role} checkpoint {path} ({", ".join(notes) or "plain weights"}) does not fit '
+                              f'{type(model).__name__}:\n  ' + '\n  '.join(problems))
     print_log(f'{role}: weights from {path} ({", ".join(notes) or "plain mmpretrain weights"}, '
               f'{len(state)} tensors).', logger='current')
     meta = checkpoint.get('meta')

@@ -193,7 +193,7 @@ def _to_channels_last(module: nn.Module, arguments: Any, batch: Any) -> Any:
 
 @HOOKS.register_module()
 class AccelerateHook(Hook):
-    """Compile the backbones, and the losses of `MANY_CLASSES` and more, before the first step.
+    """Compile the backbones, and the losses of 10,000 classes and more, before the first step.
 
     Every part that is compiled or left out is one line of the log.
 
@@ -220,10 +220,8 @@ class AccelerateHook(Hook):
 
 def check_compiler(device: torch.device) -> None:
     """Raise ConfigError, which names what is missing, unless ``torch.compile`` has Triton or a C++ compiler."""
-    missing = ''
-    if device.type == 'cuda':
-        missing = '' if find_spec('triton') else 'Triton'
-    else:
+    missing = 'Triton' if device.type == 'cuda' and not find_spec('triton') else ''
+    if device.type != 'cuda':
         from torch._inductor import cpp_builder, exc
         try:
             cpp_builder.get_cpp_compiler()

@@ -43,10 +43,10 @@ def resumable():
     return stop_with_reason('Stopped. Run the same command again to resume.')
 
 
-def positive(text):
-    """The ``type`` of an argument that counts."""
+def positive(text, of=''):
+    """The ``type`` of an argument that counts; ``of`` ends its error message."""
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text}: expected a positive number')
+        raise argparse.ArgumentTypeError(f'{text}: expected a positive number{of}')
     return int(text)
 
 

@@ -1,14 +1,13 @@
 #!/usr/bin/env python
 """Measure how long training takes, one variant beside another."""
 import argparse
-import json
 from pathlib import Path
 
 from _arguments import positive
 
 
-def parse_args(argv=None):
-    """Read the command line."""
+def main(argv=None):
+    """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     step = _command(commands, 'step', "a distillation step: MMRazor's own, ours, and a hand-written loop", 10, 2)
@@ -23,19 +22,13 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if args.pairs < 2:
         parser.error('--pairs must be at least 2: one round has no quartiles')
-    return args
-
-
-def main(argv=None):
-    """Parse, measure, print."""
-    args = parse_args(argv)
     from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason():
         import torch
 
         from wsld_plugin.benchmark.step import compare_steps, step_markdown
         from wsld_plugin.benchmark.train import time_runs, train_markdown
-        from wsld_plugin.files import write_atomically
+        from wsld_plugin.files import to_json, write_atomically
         if args.threads:
             torch.set_num_threads(args.threads)
         common = dict(pairs=args.pairs, warmup=args.warmup, options=options_from(args.cfg_options))
@@ -47,13 +40,13 @@ def main(argv=None):
             report = time_runs(args.configs, iterations=args.iterations, **common)
             print(train_markdown(report))
         if args.out:
-            write_atomically(args.out, (json.dumps(report, indent=1) + '\n').encode())
+            write_atomically(args.out, to_json(report))
             print(f'\nWritten: {args.out}')
 
 
-def _command(commands, name, help_, pairs, warmup):
+def _command(commands, name, purpose, pairs, warmup):
     """A sub-command with the common arguments."""
-    command = commands.add_parser(name, help=help_)
+    command = commands.add_parser(name, help=purpose)
     command.add_argument('--pairs', type=positive, default=pairs, metavar='P',
                          help='rounds in which every variant is timed once, 2 or more [%(default)s]')
     command.add_argument('--warmup', type=positive, default=warmup, metavar='W',

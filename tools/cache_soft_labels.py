@@ -2,30 +2,25 @@
 """Write a teacher's soft labels to disk, for training without running it: wsld_plugin.CachedTeacher."""
 import argparse
 
-import _arguments  # noqa: F401  (makes the package importable without an install)
-
-
-def parse_args(argv=None):
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='a training config, with a CachedTeacher or with the teacher itself')
-    parser.add_argument('--views', type=_positive, metavar='V',
-                        help="augmentations of each image [the config's, or 1]")
-    parser.add_argument('--top-k', type=_positive, metavar='K',
-                        help="logits kept of each image [the config's, or all]")
-    parser.add_argument('--out', metavar='DIR',
-                        help="folder of the soft labels [the config's, or WORK_DIR/soft_labels]")
-    parser.add_argument('--work-dir', metavar='WORK_DIR', help='folder of the run [work_dirs/<config>]')
-    parser.add_argument('--verify', type=_positive, default=0, metavar='N',
-                        help='afterwards compute N of them again, and the SHA-256 of the file')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='replace settings of the config, such as randomness.seed=1')
-    return parser.parse_args(argv)
+from _arguments import positive
 
 
 def main(argv=None):
     """Run the command."""
-    args = parse_args(argv)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='a training config, with a CachedTeacher or with the teacher itself')
+    parser.add_argument('--views', type=positive, metavar='V',
+                        help="augmentations of each image [the config's, or 1]")
+    parser.add_argument('--top-k', type=positive, metavar='K',
+                        help="logits kept of each image [the config's, or all]")
+    parser.add_argument('--out', metavar='DIR',
+                        help="folder of the soft labels [the config's, or WORK_DIR/soft_labels]")
+    parser.add_argument('--work-dir', metavar='WORK_DIR', help='folder of the run [work_dirs/<config>]')
+    parser.add_argument('--verify', type=positive, default=0, metavar='N',
+                        help='afterwards compute N of them again, and the SHA-256 of the file')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
+                        help='replace settings of the config, such as randomness.seed=1')
+    args = parser.parse_args(argv)
     from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason():
         from wsld_plugin.soft_labels.prepare import cache_soft_labels, caching_config
@@ -35,12 +30,6 @@ def main(argv=None):
         size, header = labels.records.itemsize, labels.header
         print(f'{labels.folder}: {header.num_samples:,} images, {header.views} views, {size} bytes each, '
               f'{len(labels.records) * size:,} bytes, seed {header.seed}')
-
-
-def _positive(text):
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text}: expected a positive number')
-    return int(text)
 
 
 if __name__ == '__main__':

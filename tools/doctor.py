@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,7 +28,10 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', nargs='?', default='work_dirs', help='where runs are written [work_dirs]')
     folder = parser.parse_args(argv).folder
-    versions = {name: found for name in PACKAGES if (found := installed(name))}
+    versions = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     problems = conflicts(versions)
     print(f'Python {platform.python_version()}, {platform.platform()}')
     print('  '.join(f'{name} {number}' for name, number in versions.items()))
@@ -53,14 +57,6 @@ def main(argv=None):
     print(package(problems))
     print('\n'.join(f'PROBLEM: {problem}' for problem in problems) or 'No problem was found.')
     return 1 if problems else 0
-
-
-def installed(name):
-    """The version of a distribution, or None."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def conflicts(versions):

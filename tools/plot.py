@@ -6,8 +6,8 @@ from pathlib import Path
 import _arguments  # noqa: F401  (makes the package importable without an install)
 
 
-def parse_args(argv=None):
-    """Read the command line."""
+def main(argv=None):
+    """Parse, measure, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     pictures = parser.add_subparsers(dest='picture', required=True)
     plane = pictures.add_parser('plane', help="accuracies of a plan's students over the unreliability and ambiguity "
@@ -23,12 +23,7 @@ def parse_args(argv=None):
     for picture, default in ((plane, 'plane.png'), (monitor, 'soft_labels.png')):
         picture.add_argument('--out', type=Path, default=Path(default), metavar='FILE.png',
                              help='the picture [%(default)s]')
-    return parser.parse_args(argv)
-
-
-def main(argv=None):
-    """Parse, measure, draw."""
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     from wsld_plugin.engine.launch import stop_with_reason
     with stop_with_reason():
         if args.picture == 'plane':

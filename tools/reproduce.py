@@ -3,16 +3,11 @@
 from _arguments import plan_arguments, resumable
 
 
-def parse_args(argv=None):
-    """Read the command line."""
-    parser = plan_arguments(__doc__, 'reproduce')
-    parser.add_argument('--seeds', type=int, nargs='+', metavar='SEED', help="replace the plan's")
-    return parser.parse_args(argv)
-
-
 def main(argv=None):
     """Parse, load the plan, train and report."""
-    args = parse_args(argv)
+    parser = plan_arguments(__doc__, 'reproduce')
+    parser.add_argument('--seeds', type=int, nargs='+', metavar='SEED', help="replace the plan's")
+    args = parser.parse_args(argv)
     with resumable():
         from wsld_plugin.engine.launch import options_from
         from wsld_plugin.studies.plan import load_plan

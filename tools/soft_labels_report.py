@@ -5,8 +5,8 @@ import argparse
 import _arguments  # noqa: F401  (makes the package importable without an install)
 
 
-def parse_args(argv=None):
-    """Read the command line."""
+def main(argv=None):
+    """Parse, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a classifier, or of a distillation, whose teacher is measured')
     parser.add_argument('checkpoint', nargs='?', help='file or URL of the weights; a distillation names its own')
@@ -17,12 +17,7 @@ def parse_args(argv=None):
     parser.add_argument('--max-k', type=int, metavar='K', help='largest k [all classes, at most 100]')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
                         help='override settings of the config, such as model.teacher.average=logits')
-    return parser.parse_args(argv)
-
-
-def main(argv=None):
-    """Parse, measure, write."""
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason():
         from wsld_plugin.studies.teacher_report.page import soft_labels_report

@@ -3,18 +3,13 @@
 from _arguments import runner_arguments
 
 
-def parse_args(argv=None):
-    """Read the command line."""
+def main(argv=None):
+    """Parse, load the config, test."""
     parser = runner_arguments(__doc__)
     parser.add_argument('config', help='the config it was trained with, or an exported student.py')
     parser.add_argument('checkpoint', help='file or URL of the weights')
     parser.add_argument('--out', metavar='FILE.json', help='write the metrics there')
-    return parser.parse_args(argv)
-
-
-def main(argv=None):
-    """Parse, load the config, test."""
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason():
         from wsld_plugin.engine.training import evaluate, evaluation_config

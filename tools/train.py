@@ -3,8 +3,8 @@
 from _arguments import runner_arguments
 
 
-def parse_args(argv=None):
-    """Read the command line."""
+def main(argv=None):
+    """Parse, load the config, train."""
     parser = runner_arguments(__doc__)
     parser.add_argument('config', help='path of the config file')
     parser.add_argument('--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
@@ -14,12 +14,7 @@ def parse_args(argv=None):
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help="scale the learning rate by real batch size / the config's base_batch_size")
     parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
-    return parser.parse_args(argv)
-
-
-def main(argv=None):
-    """Parse, load the config, train."""
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     from wsld_plugin.engine.launch import options_from, stop_with_reason
     with stop_with_reason('Stopped. The same command with --resume goes on from the last checkpoint.'):
         from wsld_plugin.engine.training import train, training_config

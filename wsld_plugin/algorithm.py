@@ -67,7 +67,11 @@ class SoftLabelDistill(SingleTeacherDistill):
                               'which has none.')
         check_choice('teacher_bn', teacher_bn, BN_MODES)
         check_number('hard_weight', hard_weight, 0)
-        _check_mappings(distiller)
+        mapped = distiller.get('loss_forward_mappings') or {}
+        for name in distiller.get('distill_losses') or {}:
+            if name not in mapped:  # MMRazor skips it silently
+                raise ConfigError(f'distill_losses.{name} would never be computed: loss_forward_mappings has no '
+                                  f'{name!r}.{did_you_mean(name, mapped)}')
         seen = None
         if isinstance(architecture, Mapping):
             given = data_preprocessor if isinstance(data_preprocessor, Mapping) else None
@@ -176,15 +180,6 @@ class SoftLabelDistill(SingleTeacherDistill):
             connector = self.distiller.connectors[name] if name else LogitConnector()
             if isinstance(connector, LogitConnector):
                 connector.check(teacher, student)
-
-
-def _check_mappings(distiller: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a loss without inputs, which MMRazor silently skips."""
-    mapped = distiller.get('loss_forward_mappings') or {}
-    for name in distiller.get('distill_losses') or {}:
-        if name not in mapped:
-            raise ConfigError(f'distill_losses.{name} would never be computed: loss_forward_mappings has no {name!r}.'
-                              + did_you_mean(name, mapped))
 
 
 def _only_heads(recorders: Mapping[str, Mapping[str, Any]] | None) -> bool:

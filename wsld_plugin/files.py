@@ -27,12 +27,8 @@ _TEMPORARY = re.compile(r'\..+\.\w{8}\.tmp')
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that neither a reader nor a crash ever sees a part of it.
 
-    The bytes are written to a temporary file in the same folder, flushed to the disk, and renamed in one step. An
-    error, such as a full disk, keeps the old file and removes the temporary one.
-
-    Args:
-        path: the file; missing folders are created.
-        data: the whole content.
+    The bytes are written to a temporary file in the same folder, flushed to the disk, and renamed in one step.
+    Missing folders are created. An error, such as a full disk, keeps the old file and removes the temporary one.
 
     Raises:
         WriteError: the file cannot be written.
@@ -45,17 +41,18 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         free = shutil.disk_usage(path.parent).free
         raise WriteError(f'{path} cannot be written ({error.strerror}): it needs {len(data):,} bytes, and {free:,} '
                          'are free there. What was written before is kept. Free some space, and run the command '
                          'again; a training continues with --resume.') from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def to_json(value: Any) -> bytes:
@@ -97,16 +94,7 @@ def locked(path: str | os.PathLike[str], owner: str = '') -> Iterator[str | None
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 140) -> None:
-    """Write a pyplot figure as a PNG with :func:`write_atomically`, and close it.
-
-    Args:
-        figure: with its size in inches.
-        path: the file; missing folders are created.
-        dpi: pixels per inch.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write a pyplot figure as a PNG of ``dpi`` pixels per inch with :func:`write_atomically`, and close it."""
     from matplotlib import pyplot
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=dpi)
@@ -115,13 +103,9 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 140) -> None:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Raise ConfigError unless files can be written into a folder. Nothing is created.
+    """Raise ConfigError unless files can be written into a folder, or into its nearest parent that exists.
 
-    Args:
-        folder: need not exist; then the nearest existing parent is tried.
-
-    Raises:
-        ConfigError: the folder, or a parent of it, is a file or cannot be written to.
+    Nothing is created.
     """
     folder = Path(folder)
     found = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -135,26 +119,15 @@ def check_writable(folder: str | Path) -> None:
 
 
 def check_picture(path: str | Path, example: str) -> None:
-    """Raise ConfigError unless a PNG can be written to ``path``.
+    """Raise ConfigError unless ``path`` ends in ``.png`` and its folder can be written to.
 
-    Args:
-        path: the file.
-        example: a file name for the message when ``path`` is a folder.
-
-    Raises:
-        ConfigError: the name does not end in ``.png``, or its folder cannot be written to.
+    The message names the file ``example`` in a ``path`` that is a folder.
     """
     path = Path(path)
     if path.suffix.lower() != '.png' or path.is_dir():
         better = path / example if path.is_dir() else path.with_suffix('.png')
         raise ConfigError(f'--out {path}: expected a PNG file, such as {better}.')
     check_writable(path.parent)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 @register_backend(ATOMIC_BACKEND)

@@ -149,7 +149,10 @@ def safe_load(file: str | os.PathLike[str] | IO[bytes], map_location: Any = 'cpu
     with only_allowed(), _explained(name):
         _check_crc(file)
         checkpoint = torch.load(file, map_location=map_location, weights_only=True)
-    return _without_config(checkpoint, name)
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict) and meta.pop('config', None) is not None:
+        print_log(f"{name}: left out meta['config'], which mmengine would execute", logger='current')
+    return checkpoint
 
 
 def _check_crc(file: Any) -> None:
@@ -213,12 +216,13 @@ def _explained(name: str) -> Iterator[None]:
     except UnpicklingError as error:
         if 'Unsupported operand' in str(error):
             raise _unreadable(name, 'torch.save writes no such pickle') from None
+        said = str(error).split('\n\nCheck the documentation')[0]
+        named = re.search(r'GLOBAL (\S+)', said)
         raise CheckpointError(
-            f'{name} was refused; nothing in it was executed. It holds code, or a type that is no part of '
-            f'a model: {_refused(error)}. Use a file that holds weights alone, as torch.save('
+            f'{name} was refused; nothing in it was executed. It holds code, or a type that is no part of a model: '
+            f'{named[1] if named else said.splitlines()[-1]}. Use a file that holds weights alone, as torch.save('
             'model.state_dict(), path) writes it. A type of your own can be allowed with '
-            'torch.serialization.add_safe_globals.'
-        ) from None
+            'torch.serialization.add_safe_globals.') from None
     except Exception as error:
         text = str(error)
         if 'map_location' in text or 'CUDA' in text:  # the device is the cause, not the file
@@ -227,19 +231,5 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _unreadable(name: str, why: str) -> CheckpointError:
-    return CheckpointError(
-        f'{name} cannot be read: it was cut short or damaged, or is not a checkpoint ({why}). '
-        'Copy it again, or delete it and download it again.')
-
-
-def _refused(error: UnpicklingError) -> str:
-    said = str(error).split('\n\nCheck the documentation')[0]
-    named = re.search(r'GLOBAL (\S+)', said)
-    return named[1] if named else said.splitlines()[-1]
-
-
-def _without_config(checkpoint: Any, name: str) -> Any:
-    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
-    if isinstance(meta, dict) and meta.pop('config', None) is not None:
-        print_log(f"{name}: left out meta['config'], which mmengine would execute", logger='current')
-    return checkpoint
+    return CheckpointError(f'{name} cannot be read: it was cut short or damaged, or is not a checkpoint ({why}). '
+                           'Copy it again, or delete it and download it again.')

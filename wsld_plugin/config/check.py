@@ -56,13 +56,10 @@ class Reader(NamedTuple):
 def check_config(cfg: Config) -> None:
     """Raise ConfigError, which lists every problem, if a config names what does not exist or sets what nothing reads.
 
-    Types are looked up where mmengine looks. Keys are compared with the signature of what is built; where it has
-    ``**kwargs``, only a near miss of a known key is an error. Missing arguments are reported for the parts of this
-    package. Other variables at the top level are allowed, unless nothing uses the value and the name is a near miss
-    of a key that the Runner reads.
-
-    Args:
-        cfg: a whole config, as :func:`wsld_plugin.config.load.load_config` returns it.
+    The config is whole, as :func:`wsld_plugin.config.load.load_config` returns it. Types are looked up where mmengine
+    looks. Keys are compared with the signature of what is built; where it has ``**kwargs``, only a near miss of a
+    known key is an error. Missing arguments are reported for the parts of this package. Other variables at the top
+    level are allowed, unless nothing uses the value and the name is a near miss of a key that the Runner reads.
     """
     parts = cfg.to_dict()  # with the classes of new-style configs as import paths
     problems = list(dict.fromkeys(_problems(parts, parts.get('default_scope') or 'mmengine')))
@@ -84,7 +81,7 @@ def check_data(cfg: Config) -> None:
         loader = cfg.get(f'{split}_dataloader')
         if loader is None or cfg.get(f'{split}_cfg') is None:
             continue
-        for where, dataset, _ in _dicts(loader, (f'{split}_dataloader',)):
+        for where, dataset, _ in dicts(loader, (f'{split}_dataloader',)):
             root, prefix = dataset.get('data_root'), dataset.get('data_prefix')
             if not isinstance(root, str) or not root or '://' in root:
                 continue
@@ -103,7 +100,7 @@ def check_teacher(cfg: Config) -> None:
 
     The message names the nearest file, and the command that trains the teacher if a config has the folder's name.
     """
-    for path, part, _ in _dicts(cfg.model, ('model',)):
+    for path, part, _ in dicts(cfg.model, ('model',)):
         for key in ('teacher_ckpt', 'checkpoint'):
             file = Path(name).expanduser() if isinstance(name := part.get(key), str) and '://' not in name else None
             if file is not None and not file.is_file():
@@ -131,7 +128,7 @@ def _problems(parts: Mapping[str, Any], scope: str) -> Iterator[str]:
         return
     read = {key: value for key, value in parts.items() if key in runner_keys()}
     for key, value in read.items():
-        for path, part, here in _dicts(value, (key,), scope):
+        for path, part, here in dicts(value, (key,), scope):
             yield from _problems_of(part, here, path)
     wrapper = parts.get('optim_wrapper')
     constructor = wrapper.get('constructor') if isinstance(wrapper, Mapping) else None
@@ -156,7 +153,7 @@ def _problems_of(cfg: Mapping[str, Any], scope: str, path: KeyPath) -> Iterator[
         found = [Found(registry, kind) for registry in _REMOVED]
         reader = _reader_of(getattr(kind, '__name__', repr(kind)), found, parent)
     elif 'type' not in cfg:
-        reader = _untyped_reader(path, cfg, scope) or reader
+        reader = _untyped_reader(path, cfg, scope)
     keys = sorted(name for name in reader.keys if not name.startswith('_'))
     for key, value in cfg.items():
         if key in reader.keys | _RESERVED or not isinstance(key, str) \
@@ -187,7 +184,7 @@ def _reader_of(name: str, found: list[Found], parent: str) -> Reader:
     return Reader(name, frozenset(keys), others, required)
 
 
-def _untyped_reader(path: KeyPath, cfg: Mapping[str, Any], scope: str) -> Reader | None:
+def _untyped_reader(path: KeyPath, cfg: Mapping[str, Any], scope: str) -> Reader:
     """What mmengine's Runner does with a dict without ``type``."""
     where = _dotted(path)
     if where in _READERS:
@@ -205,7 +202,7 @@ def _untyped_reader(path: KeyPath, cfg: Mapping[str, Any], scope: str) -> Reader
         targets = [found.target for name in _PREPROCESSORS for found in find_type(name, scope)]
         keys = frozenset[str]().union(*(accepted_keywords(target)[0] for target in targets))
         return Reader('the data preprocessor', keys, others=not keys)
-    return None
+    return Reader()
 
 
 def _misnamed(parts: Mapping[str, Any], read: Mapping[str, Any]) -> Iterator[str]:
@@ -213,7 +210,7 @@ def _misnamed(parts: Mapping[str, Any], read: Mapping[str, Any]) -> Iterator[str
     for key, value in parts.items():
         guess = None if key in read or callable(value) else _near_miss(key, runner_keys())
         used = bool(value) and isinstance(value, (Mapping, list, tuple)) and any(
-            item == value for _, each, _ in _dicts(read, ()) for item in (each, *each.values()))
+            item == value for _, each, _ in dicts(read) for item in (each, *each.values()))
         if guess and not used:
             yield f'{key}: no part of a run reads this key, and nothing uses its value. Did you mean {guess!r}?'
     for key in parts.get('default_hooks') or {}:
@@ -246,15 +243,15 @@ def _near_miss(key: str, known: frozenset[str] | set[str]) -> str | None:
     return next(iter(swapped or get_close_matches(key, near, n=1, cutoff=0.85)), None)
 
 
-def _dicts(value: Any, path: KeyPath, scope: str = '') -> Iterator[tuple[KeyPath, Mapping[str, Any], str]]:
-    """Every dict in a part of a config with its path and scope, from outside inwards; ``_scope_`` sets the scope."""
+def dicts(value: Any, path: KeyPath = (), scope: str = '') -> Iterator[tuple[KeyPath, Mapping[str, Any], str]]:
+    """Every dict in a part of a config with its path and scope, from the outside in; ``_scope_`` sets the scope."""
     if isinstance(value, Mapping):
         scope = value.get('_scope_') or scope
         yield path, value, scope
     elif isinstance(value, (list, tuple)):
         value = dict(enumerate(value))
     for key, item in value.items() if isinstance(value, Mapping) else ():
-        yield from _dicts(item, (*path, str(key)), scope)
+        yield from dicts(item, (*path, str(key)), scope)
 
 
 def _dotted(path: KeyPath, *more: str) -> str:

@@ -42,7 +42,16 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None, *, t
     """
     cfg = read_config(path)
     if options:
-        _merge(cfg, options, path)
+        known = {*cfg, *runner_keys()}
+        for key in (option.partition('.')[0] for option in options):
+            if key not in known:
+                raise ConfigError(f'option {key!r}: {path} has no such key, and a run reads none.'
+                                  + did_you_mean(key, known))
+        try:
+            cfg.merge_from_dict(copy.deepcopy(dict(options)))
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f'{path} cannot take the options {", ".join(options)}: {error.args[0]}. An element of '
+                              'a list is named by its index, such as param_scheduler.0.gamma.') from error
     if not isinstance(cfg.get('model'), Mapping):
         return cfg
     if not teacher and 'architecture' in cfg.model:
@@ -136,19 +145,6 @@ def short(value: Any) -> str:
     return text if len(text) <= 60 else f'{text[:59]}…'
 
 
-def _merge(cfg: Config, options: Mapping[str, Any], path: str | Path) -> None:
-    known = {*cfg, *runner_keys()}
-    for key in (option.partition('.')[0] for option in options):
-        if key not in known:
-            raise ConfigError(f'option {key!r}: {path} has no such key, and a run reads none.'
-                              + did_you_mean(key, known))
-    try:
-        cfg.merge_from_dict(copy.deepcopy(dict(options)))
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f'{path} cannot take the options {", ".join(options)}: {error.args[0]}. An element of a '
-                          'list is named by its index, such as param_scheduler.0.gamma.') from error
-
-
 def _resolved(value: Any, where: str, named: dict[str, Config]) -> Any:
     """Copy plain dicts and lists with each ``cfg_path`` replaced; ``named`` keeps the configs that were read."""
     if isinstance(value, dict):
@@ -226,12 +222,10 @@ def _bases(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 def _line_in_config(error: BaseException) -> str:
     """Where in a config file an error was raised; mmengine executes configs outside any module."""
-    trace, where = error.__traceback__, ''
-    while trace is not None:
-        frame = trace.tb_frame
+    where = ''
+    for frame, line in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == '<module>' and '__name__' not in frame.f_globals:
-            where = f'{frame.f_code.co_filename}, line {trace.tb_lineno}'
-        trace = trace.tb_next
+            where = f'{frame.f_code.co_filename}, line {line}'
     return where
 
 

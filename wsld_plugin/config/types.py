@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import takewhile
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -44,7 +45,11 @@ def accepted_keywords(target: Callable[..., Any]) -> tuple[frozenset[str], bool]
     """
     names: set[str] = set()
     others = False
-    for index, function in enumerate(_constructors(target) if isinstance(target, type) else [target]):
+    functions: list[Any] = [target]
+    if isinstance(target, type):  # up to nn.Module, whose signature has **kwargs, but which rejects them
+        bases = takewhile(lambda base: base not in (nn.Module, object), inspect.getmro(target))
+        functions = [vars(base)['__init__'] for base in bases if '__init__' in vars(base)]
+    for index, function in enumerate(functions):
         try:
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):  # written in C
@@ -92,14 +97,6 @@ def unknown_scope(scope: str) -> str | None:
     if scope in _scopes() or _children(scope):
         return None
     return 'no package of that name registers anything.' + _guess(RENAMED.get(scope) or nearest(scope, _scopes()))
-
-
-def _constructors(cls: Any) -> Iterator[Callable[..., None]]:
-    for base in inspect.getmro(cls):
-        if base in (nn.Module, object):  # the signature of nn.Module has **kwargs, but it rejects them
-            return
-        if '__init__' in vars(base):
-            yield vars(base)['__init__']
 
 
 def _unknown_name(name: str, scope: str, suffix: str) -> str:

@@ -16,10 +16,12 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from wsld_plugin.config.check import dicts
 from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.datasets.resident import DRAWS_NOTHING, check_supported, without_scope
 from wsld_plugin.errors import ConfigError, check_choice, did_you_mean
 from wsld_plugin.registry import HOOKS, OPTIM_WRAPPERS
+from wsld_plugin.soft_labels.config import cached_teacher
 from wsld_plugin.teachers.network import head_classes
 
 DEFAULTS = dict(amp=None, channels_last=True, compile=False, resident=False)
@@ -86,29 +88,18 @@ def accelerate(cfg: Config) -> None:
     loop = cfg.get('train_cfg')
     if isinstance(loop, Mapping) and 'type' not in loop and loop.get('by_epoch', True):
         cfg.train_cfg = {'type': 'wsld_plugin.EpochLoop', **{key: loop[key] for key in loop if key != 'by_epoch'}}
-    hook = dict(type='wsld_plugin.AccelerateHook', compile=parts['compile'])
     cfg.default_hooks = {'stop': dict(type='wsld_plugin.StopHook'), **(cfg.get('default_hooks') or {}),
-                         'accelerate': hook}
+                         'accelerate': dict(type='wsld_plugin.AccelerateHook', compile=parts['compile'])}
 
 
 def _reject_removed(cfg: Config) -> None:
-    for path, kind in [('runner_type', cfg.get('runner_type')), *_types(cfg.to_dict(), '')]:
+    kinds = {'.'.join((*path, 'type')): part.get('type') for path, part, _ in dicts(cfg.to_dict())}
+    for path, kind in {'runner_type': cfg.get('runner_type'), **kinds}.items():
         scope, _, name = str(kind).rpartition('.')
         if name in _REMOVED_TYPES and scope in ('', 'mmengine', 'wsld_plugin'):
             raise ConfigError(f'{path}={kind!r}: {_REMOVED_TYPES[name]}')
     if cfg.get('strategy'):
         raise ConfigError(f'strategy={dict(cfg.strategy)!r}: FSDP and DeepSpeed were removed. {_NO_SHARDS}')
-
-
-def _types(part: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(part, Mapping):
-        for key, value in part.items():
-            if key == 'type':
-                yield f'{path}type', value
-            yield from _types(value, f'{path}{key}.')
-    elif isinstance(part, (list, tuple)):
-        for index, value in enumerate(part):
-            yield from _types(value, f'{path}{index}.')
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -119,11 +110,8 @@ class AutocastOptimWrapper(OptimWrapper):
     a GPU. Weights, optimizer state and the losses of this package stay in float32.
 
     Args:
-        dtype: ``'bfloat16'``; float16 needs a scaler: use mmengine's ``AmpOptimWrapper``.
+        dtype: ``'bfloat16'``; any other raises ConfigError.
         **kwargs: as for ``OptimWrapper`` (``optimizer``, ``accumulative_counts``, ``clip_grad``).
-
-    Raises:
-        ConfigError: another ``dtype``.
     """
 
     def __init__(self, dtype: str = 'bfloat16', **kwargs: Any) -> None:
@@ -173,8 +161,8 @@ def use_channels_last(model: nn.Module) -> None:
     whose channels-last kernel writes outside its memory (torch 2.11, oneDNN; seen with AVX2): a 1×1 convolution with
     a stride and fewer than 16 input channels, or GroupNorm.
     """
-    reason = unsafe_layer(model) if any(isinstance(module, nn.Conv2d) for module in model.modules()) else \
-        'the model has no 2-d convolution'
+    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    reason = unsafe_layer(model) if convolves else 'the model has no 2-d convolution'
     if reason:
         print_log(f'accelerate.channels_last: left out, {reason}.', logger='current')
         return
@@ -191,8 +179,8 @@ def unsafe_layer(model: nn.Module) -> str | None:
             narrow = isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1 \
                 and layer.in_channels < 16
             if narrow or isinstance(layer, nn.GroupNorm):
-                return (f'{name} of the {role} ({type(layer).__name__}) has a faulty channels-last kernel on some '
-                        'processors')
+                kind = type(layer).__name__
+                return f'{name} of the {role} ({kind}) has a faulty channels-last kernel on some processors'
     return None
 
 
@@ -211,10 +199,8 @@ class AccelerateHook(Hook):
 
     Args:
         compile: True, or a dict of arguments of ``torch.compile``: compile the backbones of student and teacher,
-            except one with a forward hook inside, such as a recorder's.
-
-    Raises:
-        ConfigError: this machine has no compiler.
+            except one with a forward hook inside, such as a recorder's. A machine without a compiler raises
+            ConfigError.
     """
 
     priority = 'LOWEST'
@@ -233,18 +219,12 @@ class AccelerateHook(Hook):
 
 
 def check_compiler(device: torch.device) -> None:
-    """Check that the machine has what ``torch.compile`` needs: a C++ compiler, or Triton for CUDA.
-
-    Raises:
-        ConfigError: naming what is missing.
-    """
-    if device.type == 'cuda':
-        missing = None if find_spec('triton') else 'Triton'
-    else:
+    """Raise ConfigError, which names what is missing, unless ``torch.compile`` has Triton or a C++ compiler."""
+    missing = 'Triton' if device.type == 'cuda' and not find_spec('triton') else ''
+    if device.type != 'cuda':
         from torch._inductor import cpp_builder, exc
         try:
             cpp_builder.get_cpp_compiler()
-            missing = None
         except exc.InvalidCxxCompiler:
             missing = 'a C++ compiler (g++ or clang++)'
     if missing:
@@ -307,10 +287,11 @@ def use_resident_data(cfg: Config) -> None:
     if not isinstance(dataset, Mapping):
         raise ConfigError(f'resident data: train_dataloader.dataset is {dataset!r}, expected the config of a data '
                           'set.')
-    names = [_type_name(transform) for transform in dataset.get('pipeline') or ()]
+    kinds = [part.get('type') if isinstance(part, Mapping) else None for part in dataset.get('pipeline') or ()]
+    names = [kind if isinstance(kind, str) else getattr(kind, '__name__', '') for kind in kinds]
     check_supported(names)
     random = {without_scope(name) for name in names} - {*DRAWS_NOTHING}
-    if random and _type_name((cfg.get('model') or {}).get('teacher')).split('.')[-1] == 'CachedTeacher':
+    if random and cached_teacher(cfg) is not None:
         raise ConfigError('resident data: the soft labels of a CachedTeacher belong to images that were augmented on '
                           'the CPU, and resident data are augmented by other random numbers. Set '
                           'accelerate.resident=False, or use the teacher itself.')
@@ -318,8 +299,3 @@ def use_resident_data(cfg: Config) -> None:
     loader = {key: value for key, value in cfg.train_dataloader.items() if key not in _WORKER_SETTINGS}
     cfg.train_dataloader = {**loader, 'num_workers': 0, 'collate_fn': {'type': 'wsld_plugin.whole_batch'},
                             'dataset': {'type': 'wsld_plugin.ResidentDataset', 'dataset': dataset}}
-
-
-def _type_name(part: Any) -> str:
-    kind = part.get('type') if isinstance(part, Mapping) else None
-    return kind if isinstance(kind, str) else getattr(kind, '__name__', '')

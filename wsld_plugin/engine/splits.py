@@ -59,8 +59,7 @@ def _check_learnable(model: Any, dataset: Any) -> None:
     """Check the data set inside wrappers; one of several joined data sets may have labels."""
     while dataset is not None and not isinstance(dataset, PartialLabels):
         dataset = vars(dataset).get('dataset', vars(dataset).get('_dataset'))
-    weight = 1.0 if isinstance(model, ImageClassifier) else getattr(model, 'hard_weight', 0)
-    if dataset is not None and weight:
+    if dataset is not None and (isinstance(model, ImageClassifier) or getattr(model, 'hard_weight', False)):
         raise ConfigError('train_dataloader: PartialLabels hides every label, so the loss of the labels would be 0 '
                           'in every step. Learn from its soft labels alone: model=dict(hard_weight=0.0) in a '
                           'distillation with a wsld_plugin.GivenTeacher.')

@@ -134,9 +134,7 @@ def evaluation_config(config: str, *, work_dir: str | None = None, options: dict
 
     Args:
         config: path of a training config, or of an exported ``student.py``.
-        work_dir: folder of the log; default: ``work_dirs/<name of the config>``.
-        options: dotted keys and values that replace the config's.
-        launcher: as for training.
+        work_dir, options, launcher: as of :func:`training_config`.
     """
     full = load_config(config, options, teacher=False)
     if full.get('test_dataloader') is None:
@@ -157,10 +155,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     Args:
         cfg: a config from :func:`evaluation_config`.
         checkpoint: file or URL.
-        out: a JSON file to write the metrics to.
-
-    Returns:
-        The metrics of ``test_evaluator``, by name.
+        out: a JSON file for the returned metrics of ``test_evaluator``, by name.
 
     Raises:
         ConfigError: the checkpoint was trained on other classes, or on the same in another order.
@@ -170,17 +165,14 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
         runner = Runner.from_cfg(cfg)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         check_splits(runner, 'test')
-        meta = load_classifier(model, checkpoint)
-        _check_classes(meta.get('dataset_meta') or {}, runner.test_dataloader.dataset.metainfo, checkpoint)
+        trained = (load_classifier(model, checkpoint).get('dataset_meta') or {}).get('classes')
+        tested = runner.test_dataloader.dataset.metainfo.get('classes')
+        if trained and tested and list(trained) != list(tested):
+            differ = [f'{index}: {a} / {b}' for index, (a, b) in enumerate(zip_longest(trained, tested)) if a != b]
+            raise ConfigError(f'{checkpoint} was trained on {len(trained)} classes and the test set has '
+                              f'{len(tested)}, or in another order (trained / tested): {", ".join(differ[:4])}. Test '
+                              'on the same classes.')
         metrics = runner.test()
         if out and is_main_process():
             write_atomically(out, to_json(metrics))
     return metrics
-
-
-def _check_classes(trained: Mapping[str, Any], tested: Mapping[str, Any], checkpoint: str) -> None:
-    before, now = trained.get('classes'), tested.get('classes')
-    if before and now and list(before) != list(now):
-        differ = [f'{index}: {a} / {b}' for index, (a, b) in enumerate(zip_longest(before, now)) if a != b]
-        raise ConfigError(f'{checkpoint} was trained on {len(before)} classes and the test set has {len(now)}, or in '
-                          f'another order (trained / tested): {", ".join(differ[:4])}. Test on the same classes.')

@@ -99,9 +99,8 @@ class FiniteLossHook(Hook):
         self._read(runner)
         for name, value in checkpoint.get('state_dict', {}).items():
             if torch.is_floating_point(value) and not torch.isfinite(value).all():
-                raise NonFiniteLossError(
-                    f'{name} became non-finite by iteration {runner.iter} (epoch {runner.epoch + 1}); nothing '
-                    f'was saved. {self._advice(runner)}')
+                raise NonFiniteLossError(f'{name} became non-finite by iteration {runner.iter} (epoch '
+                                         f'{runner.epoch + 1}); nothing was saved. {self._advice(runner)}')
 
     def _read(self, runner: Runner) -> None:
         if self._record is None:
@@ -161,10 +160,10 @@ class TeacherEvalHook(Hook):
             runner.logger.info('The teacher is not validated: it reads the labels.')
             return
         metrics = runner.message_hub.runtime_info.get('teacher_metrics')
-        if metrics is None and runner.val_loop is None:
-            runner.logger.info('The teacher is not validated: this run has no validation set.')
-            return
         if metrics is None:
+            if runner.val_loop is None:
+                runner.logger.info('The teacher is not validated: this run has no validation set.')
+                return
             metrics = json.loads(to_json(self._measure(runner, model)))
             runner.message_hub.update_info('teacher_metrics', metrics)
             runner.visualizer.add_scalars({f'teacher/{name}': value for name, value in metrics.items()

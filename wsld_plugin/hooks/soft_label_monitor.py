@@ -22,7 +22,6 @@ from wsld_plugin.registry import HOOKS
 
 _STATE = FOLDER = 'soft_label_monitor'
 _BINS_IN_FILE = 50
-
 # The arguments of a loss on logits: this project's name and MMRazor's.
 _LOGITS = (('student', 'preds_S'), ('teacher', 'preds_T'))
 
@@ -149,8 +148,12 @@ class SoftLabelMonitorHook(Hook):
         runner.visualizer.add_scalars({f'soft_labels_epoch/{name}': value for name, value
                                        in describe(summary).items()}, step=epoch)
         backend = runner.visualizer.get_backend('TensorboardVisBackend')
-        if is_main_process() and backend is not None:
-            _add_histogram(backend, summary, epoch)
+        if is_main_process() and backend is not None:  # mmengine's other backends have no histograms
+            counts, edges = summary[-BINS:].numpy(), np.arange(1, BINS + 1) / BINS
+            backend.experiment.add_histogram_raw(
+                'soft_labels_epoch/weights', min=0.0, max=1.0, num=int(counts.sum()),
+                sum=float(summary[2 + MEASURES.index('weight')]), sum_squares=float(counts @ (edges - 0.5 / BINS)**2),
+                bucket_limits=edges.tolist(), bucket_counts=counts.tolist(), global_step=epoch)
 
     def _write(self, runner: Runner, epoch: int) -> None:
         """Write the records, with that of the unfinished epoch, which a resumed run continues."""
@@ -224,12 +227,3 @@ class LossProbe:
 
 def _empty() -> Tensor:
     return torch.zeros(SIZE, dtype=torch.float64)
-
-
-def _add_histogram(backend: Any, summary: Tensor, epoch: int) -> None:
-    """The histogram of the weights for TensorBoard; mmengine's other backends have none."""
-    counts, edges = summary[-BINS:].numpy(), np.arange(1, BINS + 1) / BINS
-    backend.experiment.add_histogram_raw(
-        'soft_labels_epoch/weights', min=0.0, max=1.0, num=int(counts.sum()),
-        sum=float(summary[2 + MEASURES.index('weight')]), sum_squares=float(counts @ (edges - 0.5 / BINS)**2),
-        bucket_limits=edges.tolist(), bucket_counts=counts.tolist(), global_step=epoch)

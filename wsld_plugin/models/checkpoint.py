@@ -31,16 +31,19 @@ def classifier_state(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
     this project (its student is used, a teacher in it is skipped); the prefixes of data-parallel and averaged models;
     torchvision's names for ResNet, ResNeXt and Wide ResNet.
 
-    Args:
-        checkpoint: the content of the file.
-
     Returns:
         The weights by name, and words for each recognised form; none for a plain classifier.
 
     Raises:
         CheckpointError: it holds no weights.
     """
-    state, notes = _unpacked(checkpoint)
+    container = next((name for name in _CONTAINERS if isinstance(checkpoint.get(name), Mapping)), '')
+    notes = ['averaged weights'] if 'ema' in container else []
+    weights = checkpoint[container] if container else checkpoint
+    state = {key: value for key, value in weights.items() if isinstance(value, torch.Tensor) and key not in _COUNTERS}
+    if not state:
+        raise CheckpointError(f'the checkpoint holds no weights; its entries are {sorted(weights)[:8]}, '
+                              f'expected one of {", ".join(_CONTAINERS)} or the tensors themselves.')
     found = True
     while found:
         found = False
@@ -84,8 +87,8 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
     """
     checkpoint = _read(path, role)
     if not isinstance(checkpoint, Mapping):
-        raise CheckpointError(f'{role} checkpoint {path} holds a {type(checkpoint).__name__}, '
-                              'expected a dict of weights.')
+        kind = type(checkpoint).__name__
+        raise CheckpointError(f'{role} checkpoint {path} holds a {kind}, expected a dict of weights.')
     state, notes = classifier_state(checkpoint)
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
@@ -94,9 +97,8 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
                               'use an earlier checkpoint, or train again with a lower learning rate.')
     problems = misfits(model, state)
     if problems:
-        raise CheckpointError(
-            f'{role} checkpoint {path} ({", ".join(notes) or "plain weights"}) does not fit '
-            f'{type(model).__name__}:\n  ' + '\n  '.join(problems))
+        raise CheckpointError(f'{role} checkpoint {path} ({", ".join(notes) or "plain weights"}) does not fit '
+                              f'{type(model).__name__}:\n  ' + '\n  '.join(problems))
     print_log(f'{role}: weights from {path} ({", ".join(notes) or "plain mmpretrain weights"}, '
               f'{len(state)} tensors).', logger='current')
     meta = checkpoint.get('meta')
@@ -104,20 +106,16 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
 
 
 def _read(path: str, role: str) -> Any:
+    """A checkpoint; from a ``.safetensors`` file, whose metadata are strings, a dict of the same form."""
+    file = Path(path).expanduser()
     try:
-        if path.endswith('.safetensors'):
-            return _read_safetensors(path, role)
-        return CheckpointLoader.load_checkpoint(path, map_location='cpu') if '://' in path else safe_load(path)
+        if not path.endswith('.safetensors'):
+            return CheckpointLoader.load_checkpoint(path, map_location='cpu') if '://' in path else safe_load(path)
+        if '://' in path:
+            raise CheckpointError(f'{role} checkpoint {path} is a URL: download it, and name the .safetensors file.')
+        check_exists(file)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{role} checkpoint: {error}') from None
-
-
-def _read_safetensors(path: str, role: str) -> dict[str, Any]:
-    """A ``.safetensors`` file as a checkpoint; its metadata are strings."""
-    file = Path(path).expanduser()
-    if '://' in path:
-        raise CheckpointError(f'{role} checkpoint {path} is a URL: download it, and name the .safetensors file.')
-    check_exists(file)
     try:
         with safe_open(file, framework='pt') as opened:
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  it is not a dict
@@ -134,22 +132,6 @@ def _decoded(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _unpacked(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
-    """The weights in their container, without the counters of averaged models."""
-    notes = []
-    for name in _CONTAINERS:
-        if isinstance(checkpoint.get(name), Mapping):
-            notes = ['averaged weights'] if 'ema' in name else []
-            checkpoint = checkpoint[name]
-            break
-    state = {key: value for key, value in checkpoint.items()
-             if isinstance(value, torch.Tensor) and key not in _COUNTERS}
-    if not state:
-        raise CheckpointError(f'the checkpoint holds no weights; its entries are {sorted(checkpoint)[:8]}, '
-                              f'expected one of {", ".join(_CONTAINERS)} or the tensors themselves.')
-    return state, notes
 
 
 def misfits(model: nn.Module, state: Mapping[str, Any]) -> list[str]:

@@ -60,8 +60,7 @@ class CifarShuffleNetV1(StagedBackbone):
     channels; and the first unit, whose first convolution is not grouped, does not shuffle.
     """
 
-    def __init__(self, out_indices: Sequence[int] = (2,), in_channels: int = 3,
-                 init_cfg: Init = None) -> None:
+    def __init__(self, out_indices: Sequence[int] = (2,), in_channels: int = 3, init_cfg: Init = None) -> None:
         stages = []
         for i, blocks in enumerate(BLOCKS):
             before, width = WIDTHS[i:i + 2]

@@ -26,14 +26,10 @@ def is_distillation(cfg: Config) -> bool:
 
 
 def classifier_config(cfg: Config) -> Config:
-    """The config of the trained classifier, from the config that trained it.
+    """The config of the trained classifier, from the config that trained it, a distillation or a plain classifier.
 
-    Args:
-        cfg: a training config, of a distillation or of a plain classifier.
-
-    Returns:
-        A self-contained config with ``model`` and the keys for testing, without teacher and distiller. It imports
-        this package only if the classifier or its test set uses a part of it.
+    It is self-contained, with ``model`` and the keys for testing, without teacher and distiller. It imports this
+    package only if the classifier or its test set uses a part of it.
     """
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor')
     model = student_model_cfg(cfg.model['architecture'] if is_distillation(cfg) else cfg.model, preprocessor)
@@ -57,12 +53,10 @@ def export_classifier(checkpoint_path: str, cfg: Config, out_dir: str | Path, wh
     """
     name = 'student' if is_distillation(cfg) else 'model'
     checkpoint = safe_load(checkpoint_path)
-    state, _ = classifier_state(checkpoint)
     meta = {key: value for key, value in checkpoint.get('meta', {}).items() if key in _META_KEYS}
     buffer = io.BytesIO()
-    torch.save(dict(meta=meta, state_dict=state), buffer)
+    torch.save(dict(meta=meta, state_dict=classifier_state(checkpoint)[0]), buffer)
     write_atomically(Path(out_dir) / f'{name}_{which}.pth', buffer.getvalue())
-
     config_path = Path(out_dir) / f'{name}.py'
     if not isinstance(cfg.model.get('architecture', {}), dict):
         print_log(f'{config_path} is not written: the student was given as a built model.', logger='current')

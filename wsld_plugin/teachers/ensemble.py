@@ -59,7 +59,13 @@ class EnsembleTeacher(BaseModel):
                     data_preprocessor, role=f'teacher member {index}', init=False))
             except ConfigError as error:
                 raise ConfigError(f'{_where(index)}: {error}') from error
-        self.head = _Average(self._num_classes(), average == 'probabilities')
+        counts = {index: each.num_classes for index, each in enumerate(self.members) if each.num_classes}
+        of, first = next(iter(counts.items()), (0, None))
+        for index, count in counts.items():
+            if count != first:
+                raise ConfigError(f'{_where(index)} has {count} classes and members[{of}] {first}: give the members '
+                                  "class_maps to the student's classes.")
+        self.head = _Average(cast('int | None', first), average == 'probabilities')
 
     @property
     def reads_labels(self) -> bool:
@@ -82,17 +88,6 @@ class EnsembleTeacher(BaseModel):
         if mode != 'tensor':
             raise NotImplementedError(f"mode={mode!r}: an EnsembleTeacher supports mode='tensor' only.")
         return self.head([member(inputs, data_samples) for member in self.members])
-
-    def _num_classes(self) -> int | None:
-        """The number of classes that the members declare, None if none does."""
-        counts = [(cast(int, member.num_classes), index) for index, member in enumerate(self.members)
-                  if member.num_classes]
-        first, of = counts[0] if counts else (None, 0)
-        for count, index in counts:
-            if count != first:
-                raise ConfigError(f'{_where(index)} has {count} classes and members[{of}] {first}: give the members '
-                                  "class_maps to the student's classes.")
-        return first
 
 
 class _Average(nn.Module):

@@ -85,13 +85,13 @@ class VirtualTeacher(TeacherFromLabels):
 
     def __init__(self, num_classes: int | None = None, correct_prob: float | str = 0.99, logits: str = 'log_prob',
                  data_preprocessor: Any = None, init_cfg: dict | None = None) -> None:
-        num_classes = _checked('VirtualTeacher', num_classes)
+        head = _Logits('VirtualTeacher', num_classes)
         if isinstance(correct_prob, str):
             check_choice('VirtualTeacher: correct_prob', correct_prob, ['uniform'])
-            correct_prob = 1 / num_classes
+            correct_prob = 1 / head.num_classes
         check_number('VirtualTeacher: correct_prob', correct_prob, 0, 1, inclusive=False)
         check_choice('VirtualTeacher: logits', logits, ('log_prob', 'prob'))
-        super().__init__(_Logits(num_classes), init_cfg)
+        super().__init__(head, init_cfg)
         self.correct_prob, self.log = float(correct_prob), logits == 'log_prob'
 
     def soft_labels(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> Tensor:
@@ -140,9 +140,9 @@ class GivenTeacher(TeacherFromLabels):
 
     def __init__(self, num_classes: int | None = None, field: str = 'soft_label', floor: float = 1e-6,
                  data_preprocessor: Any = None, init_cfg: dict | None = None) -> None:
-        num_classes = _checked('GivenTeacher', num_classes)
-        check_number('GivenTeacher: floor', floor, 0, 1 / num_classes, inclusive=False)
-        super().__init__(_Logits(num_classes), init_cfg)
+        head = _Logits('GivenTeacher', num_classes)
+        check_number('GivenTeacher: floor', floor, 0, 1 / head.num_classes, inclusive=False)
+        super().__init__(head, init_cfg)
         self.field, self.floor = field, float(floor)
 
     def soft_labels(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> Tensor:
@@ -163,17 +163,13 @@ class GivenTeacher(TeacherFromLabels):
         return soft_label.to(torch.promote_types(soft_label.dtype, torch.float32)).clamp(min=self.floor).log()
 
 
-def _checked(kind: str, num_classes: int | None) -> int:
-    if num_classes is None:
-        raise ConfigError(f"{kind}: num_classes is None, expected the number of the student's classes: write "
-                          'teacher=dict(num_classes=100).')
-    check_integer(f'{kind}: num_classes', num_classes, 2)
-    return num_classes
-
-
 class _Logits(nn.Identity):
     """Passes the logits (N, C) on; a module, so that they can be recorded."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, kind: str, num_classes: int | None) -> None:
         super().__init__()
+        if num_classes is None:
+            raise ConfigError(f"{kind}: num_classes is None, expected the number of the student's classes: write "
+                              'teacher=dict(num_classes=100).')
+        check_integer(f'{kind}: num_classes', num_classes, 2)
         self.num_classes = num_classes

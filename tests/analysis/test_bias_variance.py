@@ -35,7 +35,7 @@ def geometric_mean(probabilities):
 
 
 @pytest.mark.parametrize('target', [LABELS, POSTERIOR])
-def test_error_bias_and_variance_equal_kl_divergences_computed_one_by_one(target):
+def test_error_bias_and_variance_equal_kl_divergences_and_the_correction_moves_one_amount_between_them(target):
     found = decompose(LOG_P, target)
     for n in range(40):
         q = POSTERIOR[n] if target.ndim == 2 else np.eye(5)[target[n]]
@@ -47,27 +47,6 @@ def test_error_bias_and_variance_equal_kl_divergences_computed_one_by_one(target
         assert found.variance[n] == pytest.approx(-math.log(z), rel=1e-11)
         assert found.variance[n] == pytest.approx(np.mean([scipy_entropy(mean, p) for p in models]), rel=1e-11)
         assert found.variance[n] == pytest.approx(found.error[n] - found.bias[n], rel=1e-11)
-
-
-def test_logits_and_tensors_are_accepted_and_equal_models_have_no_variance():
-    one, other = decompose(LOGITS + 7, LABELS), decompose(torch.tensor(LOG_P), torch.tensor(LABELS))
-    np.testing.assert_allclose(one.variance, other.variance, rtol=1e-12)
-    np.testing.assert_allclose(one.bias, other.bias, rtol=1e-10)
-    found = decompose([LOG_P[0]] * 3, LABELS)
-    np.testing.assert_allclose(found.variance, 0, atol=1e-14)
-    assert (found.variance >= 0).all()
-    np.testing.assert_allclose(found.bias, -LOG_P[0][np.arange(40), LABELS], rtol=1e-12)
-
-
-def test_models_about_the_truth_have_no_bias():
-    noise = RNG.standard_normal((2, 40, 5))
-    found = decompose(np.log(POSTERIOR) + np.concatenate([noise, -noise]), POSTERIOR)
-    np.testing.assert_allclose(found.bias, 0, atol=1e-14)
-    assert (found.variance > .01).all()
-
-
-def test_the_correction_moves_the_same_amount_from_bias_to_variance():
-    found = decompose(LOG_P, LABELS)
     np.testing.assert_allclose(found.variance_corrected, found.variance * 6 / 5)
     np.testing.assert_allclose(found.bias_corrected + found.variance_corrected, found.error, rtol=1e-12)
     totals = found.totals()
@@ -75,10 +54,20 @@ def test_the_correction_moves_the_same_amount_from_bias_to_variance():
     assert totals['bias_found'] - totals['bias'] == pytest.approx(totals['variance_found'] / 5)
 
 
-def test_certain_models_stay_finite():
-    logits = np.zeros((3, 2, 4))
-    logits[0, :, 0], logits[1, :, 1], logits[2, :, 2] = 1e4, 1e4, 1e4
-    found = decompose(logits, np.array([0, 3]))
+def test_logits_and_tensors_are_accepted_and_equal_models_have_no_variance_certain_ones_finite_errors():
+    one, other = decompose(LOGITS + 7, LABELS), decompose(torch.tensor(LOG_P), torch.tensor(LABELS))
+    np.testing.assert_allclose(one.variance, other.variance, rtol=1e-12)
+    np.testing.assert_allclose(one.bias, other.bias, rtol=1e-10)
+    found = decompose([LOG_P[0]] * 3, LABELS)
+    np.testing.assert_allclose(found.variance, 0, atol=1e-14)
+    assert (found.variance >= 0).all()
+    np.testing.assert_allclose(found.bias, -LOG_P[0][np.arange(40), LABELS], rtol=1e-12)
+    noise = RNG.standard_normal((2, 40, 5))
+    found = decompose(np.log(POSTERIOR) + np.concatenate([noise, -noise]), POSTERIOR)  # models about the truth
+    np.testing.assert_allclose(found.bias, 0, atol=1e-14)
+    assert (found.variance > .01).all()
+    certain = np.broadcast_to(1e4 * np.eye(3, 4)[:, None], (3, 2, 4))
+    found = decompose(certain, np.array([0, 3]))
     assert np.isfinite([found.error, found.bias, found.variance]).all()
     np.testing.assert_allclose(found.error, found.bias + found.variance)
 
@@ -178,21 +167,18 @@ def test_resampled_totals_lie_about_the_estimate_and_add_up():
 def test_the_spread_over_samples_is_the_standard_error_of_a_mean_and_differences_are_paired():
     found = decompose(MODELS, TRUE)
     draws = resample_samples(found, 4000)
-    for quantity, values in (('error', found.error), ('variance', found.variance_corrected)):
-        assert draws[quantity].std() == pytest.approx(values.std() / 60 ** .5, rel=.05)
+    assert draws['error'].std() == pytest.approx(found.error.std() / 60 ** .5, rel=.05)
+    assert draws['variance'].std() == pytest.approx(found.variance_corrected.std() / 60 ** .5, rel=.05)
     other = decompose(MODELS, np.roll(TRUE, 1, axis=-1))  # same models: same variance
     assert np.ptp(draws['variance'] - resample_samples(other, 4000)['variance']) < 1e-12
 
 
-def test_an_interval_over_samples_contains_the_truth_with_its_probability():
+def test_an_interval_over_samples_contains_the_truth_and_one_over_models_widens_as_they_become_fewer():
     population = np.random.default_rng(99).exponential(size=(150, 60))
     held = sum(low <= 1 <= high for low, high in (
         interval(resample_samples(Decomposition(2, error, error, 0 * error), 200)['error'])
         for error in population))
     assert .86 < held / 150 <= 1
-
-
-def test_an_interval_over_models_widens_as_models_become_fewer():
     widths = [np.ptp(interval(resample_models(GaussianModels(MEAN, .7).draw(count, 0), TRUE, 300)['variance']))
               for count in (40, 5)]
     assert 1.5 < widths[1] / widths[0] < 6  # about √8
@@ -222,12 +208,6 @@ def test_a_resample_is_the_decomposition_of_these_models_in_blocks_of_any_size(m
         np.testing.assert_allclose(values, draws[quantity], rtol=1e-10)
 
 
-# Models whose bias and variance are known
-
-FEW = 2 * np.random.default_rng(0).standard_normal((4, 5))
-TRUE_OF_FEW = softmax(np.random.default_rng(1).standard_normal((4, 5)), axis=-1)
-
-
 def test_the_variance_of_two_classes_is_an_integral_over_the_difference_of_their_logits():
     for gap, std in ((-3., .3), (1.5, 4.)):
         # E[log(1 + e^(gap + √2·std·x))] − log(1 + e^gap)
@@ -238,15 +218,14 @@ def test_the_variance_of_two_classes_is_an_integral_over_the_difference_of_their
 
 @pytest.mark.parametrize('count', [2, 5])
 def test_the_corrected_estimate_is_unbiased_and_the_uncorrected_one_low_by_one_in_m(count):
-    models = GaussianModels(FEW, .5)
-    draws = 300
-    found = [decompose(models.draw(count, seed), TRUE_OF_FEW) for seed in range(draws)]
+    models, draws, posterior = GaussianModels(MEAN[:4], .5), 300, TRUE[:4]
+    found = [decompose(models.draw(count, seed), posterior) for seed in range(draws)]
     truth = models.variance().mean()
     for values, expected, slack in (
             ([each.variance.mean() for each in found], models.variance(count).mean(), 0),
             ([each.variance.mean() for each in found], truth * (count - 1) / count, .01 * truth),
             # the correction is of second order: at this noise, less than 1 % remains
             ([each.variance_corrected.mean() for each in found], truth, .01 * truth),
-            ([each.bias_corrected.mean() for each in found], models.bias(TRUE_OF_FEW).mean(), .01 * truth),
-            ([each.error.mean() for each in found], truth + models.bias(TRUE_OF_FEW).mean(), 0)):
+            ([each.bias_corrected.mean() for each in found], models.bias(posterior).mean(), .01 * truth),
+            ([each.error.mean() for each in found], truth + models.bias(posterior).mean(), 0)):
         assert abs(np.mean(values) - expected) < 4 * np.std(values) / draws ** .5 + slack

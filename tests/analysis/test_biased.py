@@ -12,12 +12,10 @@ from wsld_plugin.analysis.biased import BiasedLabelStatistics, learnability_marg
 from wsld_plugin.errors import ConfigError
 
 
-def random_samples(n=60, c=6, seed=0, ties=False):
-    generator = torch.Generator().manual_seed(seed)
+def random_samples(n=60, c=6, ties=False):
+    generator = torch.Generator().manual_seed(0)
     logits = torch.randn(n, c, generator=generator)
-    if ties:
-        logits = logits.round()
-    return logits, torch.randint(0, c, (n,), generator=generator)
+    return logits.round() if ties else logits, torch.randint(0, c, (n,), generator=generator)
 
 
 def measured(logits, target, keys=None, **settings):
@@ -33,62 +31,35 @@ def membership(row, k):
     return [Fraction(sum(c in order[:k] for order in orders), len(orders)) for c in range(len(row))]
 
 
-def oracle(logits, target, k):
-    """By sets, sample after sample, in fractions."""
-    rows, labels, c = logits.tolist(), target.tolist(), logits.shape[1]
-    inside = [membership(row, k) for row in rows]
-    unreliability = 1 - sum(inside[i][y] for i, y in enumerate(labels)) / Fraction(len(rows))
-    shares = []
-    for wrong in range(c):
-        others = [i for i, y in enumerate(labels) if y != wrong]
-        shares.append(sum(inside[i][wrong] for i in others) / Fraction(len(others)) if others else Fraction(0))
-    return float(unreliability), float(max(shares)), shares.index(max(shares))
+def oracle(inside, labels):
+    """Unreliability, ambiguity, its class and all shares Pr(c ∈ Ω_k | y = b), sample after sample, in fractions."""
+    def share(wrong, chosen):
+        return sum(inside[i][wrong] for i in chosen) / Fraction(len(chosen))
+    of = [[i for i, y in enumerate(labels) if y == b] for b in range(5)]
+    shares = [share(c, [i for i, y in enumerate(labels) if y != c]) for c in range(5)]
+    unreliability = 1 - sum(inside[i][y] for i, y in enumerate(labels)) / Fraction(len(labels))
+    return float(unreliability), float(max(shares)), shares.index(max(shares)), [
+        [float(share(c, of[b])) for c in range(5)] for b in range(5)]
 
 
 @pytest.mark.parametrize('ties', [False, True])
-def test_every_k_equals_counting_over_sets(ties):
+def test_every_k_and_its_companion_equal_counting_over_sets(ties):
     logits, target = random_samples(n=25, c=5, ties=ties)
-    found = measured(logits, target)
+    found = measured(logits, target, bootstrap=3, keys=range(25))
     for k in range(1, 6):
-        unreliability, share, wrong = oracle(logits, target, k)
+        unreliability, ambiguity, wrong, shares = oracle([membership(row, k) for row in logits.tolist()],
+                                                         target.tolist())
         assert found.unreliability[k - 1] == pytest.approx(unreliability, abs=1e-12)
-        assert found.ambiguity[k - 1] == pytest.approx(share, abs=1e-12)
+        assert found.ambiguity[k - 1] == pytest.approx(ambiguity, abs=1e-12)
         assert ties or k == 5 or found.ambiguous_class[k - 1] == wrong
+        label, wrong, share = found.companions[k - 1]
+        assert share == pytest.approx(max(shares[b][c] for b in range(5) for c in range(5) if b != c), abs=1e-12)
+        assert shares[label][wrong] == pytest.approx(share, abs=1e-12)
+        assert label != wrong
     np.testing.assert_allclose(measured(logits, target, max_k=2).ambiguity, found.ambiguity[:2])
 
 
-def test_the_companion_equals_counting_over_the_sets_of_each_class():
-    logits, target = random_samples(n=25, c=5, ties=True)
-    found = measured(logits, target, bootstrap=3, keys=range(25))
-    for k in range(1, 6):
-        inside = np.array([membership(row, k) for row in logits.tolist()], dtype=float)
-        shares = np.stack([inside[target.numpy() == label].mean(0) for label in range(5)])
-        np.fill_diagonal(shares, -1)
-        label, wrong, share = found.companions[k - 1]
-        assert share == pytest.approx(shares.max(), abs=1e-12)
-        assert shares[label, wrong] == pytest.approx(share, abs=1e-12)
-        assert share >= found.ambiguity[k - 1] - 1e-12
-
-
-def test_a_class_without_samples_has_no_companion_and_many_classes_have_none_kept():
-    logits, target = random_samples()
-    found = measured(logits[target < 2], target[target < 2])
-    assert all(pair.label < 2 and 0 <= pair.share <= 1 for pair in found.companions)
-    assert measured(torch.randn(4, 101), torch.arange(4), max_k=2).companions == []
-
-
-def test_a_uniform_teacher_is_on_the_edge_for_every_k():
-    c = 10
-    target = torch.arange(5 * c) % c
-    found = measured(torch.zeros(5 * c, c), target)
-    k = np.arange(1, c + 1)
-    np.testing.assert_allclose(found.unreliability, 1 - k / c, atol=1e-12)
-    np.testing.assert_allclose(found.ambiguity, k / c, atol=1e-12)
-    np.testing.assert_allclose(found.margin, 0, atol=1e-12)
-    assert found.best_k is None
-
-
-def test_the_best_k_is_one_for_a_perfect_teacher_and_two_if_the_second_choice_is_right():
+def test_the_best_k_is_one_for_a_perfect_teacher_two_if_the_second_choice_is_right_and_none_for_a_uniform_one():
     target = torch.arange(80) % 10
     right = torch.nn.functional.one_hot(target, 10).double()
     found = measured(right, target)
@@ -101,6 +72,11 @@ def test_the_best_k_is_one_for_a_perfect_teacher_and_two_if_the_second_choice_is
     assert found.unreliability[:2].tolist() == [1, 0]
     assert found.best_k == 2
     assert found.margin[0] == -np.inf
+    found = measured(torch.zeros(80, 10), target)  # on the edge for every k
+    np.testing.assert_allclose(found.unreliability, 1 - np.arange(1, 11) / 10, atol=1e-12)
+    np.testing.assert_allclose(found.ambiguity, np.arange(1, 11) / 10, atol=1e-12)
+    np.testing.assert_allclose(found.margin, 0, atol=1e-12)
+    assert found.best_k is None
 
 
 def test_margin_is_positive_exactly_below_the_edge():
@@ -114,7 +90,7 @@ def test_margin_is_positive_exactly_below_the_edge():
     np.testing.assert_allclose(margin[inside], direct, atol=1e-12)
 
 
-def test_by_class_equals_the_measure_of_that_class_alone():
+def test_by_class_equals_the_measure_of_that_class_alone_and_one_without_samples_has_none_and_no_companion():
     logits, target = random_samples()
     found = measured(logits, target)
     for label in range(6):
@@ -122,8 +98,10 @@ def test_by_class_equals_the_measure_of_that_class_alone():
         places = logits[chosen].argsort(1, descending=True).eq(label).nonzero()[:, 1].numpy()
         alone = (places[:, None] >= np.arange(1, 7)).mean(0)
         np.testing.assert_allclose(found.unreliability_by_class[label], alone, atol=1e-12)
-    missing = measured(logits[target != 2], target[target != 2])
-    assert np.isnan(missing.unreliability_by_class[2]).all()
+    missing = measured(logits[target < 2], target[target < 2])
+    assert np.isnan(missing.unreliability_by_class[2:]).all()
+    assert all(pair.label < 2 and 0 <= pair.share <= 1 for pair in missing.companions)
+    assert measured(torch.randn(4, 101), torch.arange(4), max_k=2).companions == []  # of many classes none is kept
 
 
 def test_an_increasing_map_of_the_logits_and_a_permutation_of_classes_change_nothing():
@@ -198,8 +176,8 @@ def reduce_half(folder, rank, samples):
 
 def test_the_reduced_sums_of_batches_in_two_processes_are_those_of_one(tmp_path):
     samples = random_samples(ties=True)
-    context = multiprocessing.get_context('fork')
-    ranks = [context.Process(target=reduce_half, args=(tmp_path, rank, samples)) for rank in range(2)]
+    ranks = [multiprocessing.get_context('fork').Process(target=reduce_half, args=(tmp_path, rank, samples))
+             for rank in range(2)]
     for process in ranks:
         process.start()
     for process in ranks:

@@ -10,9 +10,9 @@ from wsld_plugin.analysis.calibration import TEMPERATURES, CalibrationStatistics
 from wsld_plugin.errors import ConfigError
 
 
-def random_samples(n=200, c=5, scale=2.0, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    logits = scale * torch.randn(n, c, generator=generator)
+def random_samples(n=200, c=5):
+    generator = torch.Generator().manual_seed(0)
+    logits = 2.0 * torch.randn(n, c, generator=generator)
     drawn = torch.multinomial((logits / 2).softmax(1), 1, generator=generator)[:, 0]  # right at temperature 2
     return logits, drawn
 
@@ -34,7 +34,7 @@ def ece_oracle(logits, target, bins=15):
     return error
 
 
-def test_scores_equal_scikit_learns():
+def test_scores_and_confusion_equal_scikit_learns_and_loops_over_bins_and_classes():
     logits, target = random_samples()
     found, probs = measured(logits, target), softmax(logits.double().numpy(), axis=1)
     assert found.accuracy == pytest.approx(accuracy_score(target, probs.argmax(1)))
@@ -42,13 +42,13 @@ def test_scores_equal_scikit_learns():
     halves = [brier_score_loss((target == k).int(), probs[:, k]) for k in range(5)]
     assert found.brier == pytest.approx(sum(halves), rel=1e-9)
     assert found.entropy == pytest.approx(float(-(probs * np.log(probs)).sum(1).mean()), rel=1e-9)
-
-
-def test_calibration_error_equals_a_loop_over_bins():
-    logits, target = random_samples()
-    assert measured(logits, target).ece == pytest.approx(ece_oracle(logits, target), abs=1e-12)
+    assert found.ece == pytest.approx(ece_oracle(logits, target), abs=1e-12)
     on_a_boundary = measured(torch.zeros(3, 5), torch.tensor([0, 1, 1]))  # 3/15
     assert on_a_boundary.bins[:4, 0].tolist() == [0, 0, 3, 0]
+    np.testing.assert_array_equal(found.top, confusion_matrix(target, logits.argmax(1)))
+    assert measured(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([2])).top[2].tolist() == [0.5, 0.5, 0]
+    for label in range(5):
+        np.testing.assert_allclose(found.soft[label], probs[target == label].mean(0), atol=1e-12)
 
 
 def test_labels_drawn_from_the_soft_labels_are_calibrated_and_tempered_ones_are_not():
@@ -61,7 +61,7 @@ def test_labels_drawn_from_the_soft_labels_are_calibrated_and_tempered_ones_are_
     assert best_temperature(3 * logits, drawn)[0] == pytest.approx(3, abs=0.09)
 
 
-def test_the_best_temperature_is_where_the_derivative_vanishes():
+def test_the_best_temperature_is_where_the_derivative_vanishes_or_the_end_for_a_teacher_always_right_or_wrong():
     logits, target = random_samples()
     tau, nll = best_temperature(logits, target)
     beta = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
@@ -72,12 +72,8 @@ def test_the_best_temperature_is_where_the_derivative_vanishes():
     grid = np.geomspace(*TEMPERATURES, 400)
     rows = logits.double().numpy()
     assert nll <= min(-log_softmax(rows / t, axis=1)[range(200), target].mean() for t in grid) + 1e-12
-
-
-def test_a_teacher_that_is_always_right_has_the_smallest_temperature_and_one_always_wrong_the_largest():
-    logits = torch.eye(4)
-    assert best_temperature(logits, torch.arange(4))[0] == pytest.approx(TEMPERATURES[0])
-    assert best_temperature(logits, (torch.arange(4) + 1) % 4)[0] == pytest.approx(TEMPERATURES[1])
+    for wrong, end in enumerate(TEMPERATURES):
+        assert best_temperature(torch.eye(4), (torch.arange(4) + wrong) % 4)[0] == pytest.approx(end)
 
 
 def test_extreme_and_uniform_logits_have_known_scores():
@@ -93,24 +89,18 @@ def test_extreme_and_uniform_logits_have_known_scores():
     assert found.entropy_counts[-1] == 8
 
 
-def test_by_class_equals_the_scores_of_that_class_alone():
+def test_batches_add_up_and_by_class_are_the_scores_of_that_class_alone():
     logits, target = random_samples()
-    found = measured(logits, target)
+    found, statistics = measured(logits, target), CalibrationStatistics(5)
+    for part in (slice(70), slice(70, None)):
+        statistics.update(logits[part], target[part])
+    parts = statistics.result()
+    assert (parts.nll, parts.ece, parts.brier) == pytest.approx((found.nll, found.ece, found.brier))
+    np.testing.assert_allclose(parts.soft, found.soft)
     for label in range(5):
         alone = measured(logits[target == label], target[target == label])
         assert found.by_class[label, :4] == pytest.approx(
             [alone.num_samples, alone.accuracy, alone.nll, alone.entropy])
-    assert np.isnan(measured(logits[target != 1], target[target != 1]).by_class[1, 1:]).all()
-
-
-def test_batches_add_up_to_the_whole():
-    logits, target = random_samples()
-    statistics = CalibrationStatistics(5)
-    for part in (slice(70), slice(70, None)):
-        statistics.update(logits[part], target[part])
-    found, whole = statistics.result(), measured(logits, target)
-    assert (found.nll, found.ece, found.brier) == pytest.approx((whole.nll, whole.ece, whole.brier))
-    np.testing.assert_allclose(found.soft, whole.soft)
 
 
 def test_samples_that_cannot_be_measured_are_rejected():
@@ -134,22 +124,6 @@ def test_samples_that_cannot_be_measured_are_rejected():
         CalibrationStatistics(5).update(torch.zeros(2, 5), torch.full((2, 5), 0.2))
 
 
-# Confusion
-
-
-def test_top_classes_equal_scikit_learns_confusion_matrix():
-    logits, target = random_samples(n=80)
-    np.testing.assert_array_equal(measured(logits, target).top, confusion_matrix(target, logits.argmax(1)))
-    assert measured(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([2])).top[2].tolist() == [0.5, 0.5, 0]
-
-
-def test_mean_soft_labels_equal_a_loop_over_classes():
-    logits, target = random_samples(n=80)
-    soft = measured(logits, target).soft
-    for label in range(5):
-        np.testing.assert_allclose(soft[label], logits[target == label].double().softmax(1).mean(0), atol=1e-12)
-
-
 def test_the_most_confused_pair_comes_first_and_equals_are_ordered_by_probability():
     logits = torch.tensor([[0., 2, 1], [0, 2, 1], [3, 2, 0], [0, 5, 1], [1, 0, 2]])
     pairs = measured(logits, torch.tensor([0, 0, 0, 1, 2])).most_confused(3)
@@ -165,7 +139,7 @@ def test_no_class_is_confused_with_itself_without_any_probability_or_without_sam
     assert measured(certain, torch.tensor([0, 1])).most_confused(10) == []
     logits, target = random_samples(n=80)
     found = measured(logits[target != 3], target[target != 3])
-    assert np.isnan(found.soft[3]).all()
+    assert np.isnan([*found.soft[3], *found.by_class[3, 1:]]).all()
     pairs = found.most_confused(100)
     assert len(pairs) == 16
     assert all(pair.label not in (3, pair.taken_for) for pair in pairs)

@@ -1,9 +1,8 @@
 import math
-import re
 
 import pytest
 import torch
-from factories import OperationLog, batch, build, classifier
+from factories import batch, build, classifier, labels_of
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from torch.nn import functional as F
@@ -41,17 +40,12 @@ def bad_teacher_loop(z, y, companions, punish, compensate, random, punish_margin
 
 
 @pytest.mark.parametrize('count', [1, 2, 5])
-def test_loss_equals_loop(count):
-    for dtype, exact in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+def test_loss_equals_loop_and_its_gradient_is_closed_form_with_rows_of_sum_zero(count):
+    for dtype, exact in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
         z, y, companions = case(count=count, dtype=dtype)
         result = bad_teacher(z, y, companions, **WEIGHTS)
         assert result.dtype == dtype
         assert result.item() == pytest.approx(bad_teacher_loop(z, y, companions, **WEIGHTS), rel=exact)
-
-
-@pytest.mark.parametrize('count', [1, 2, 5])
-def test_gradient_is_closed_form_and_each_row_sums_to_zero(count):
-    z, y, companions = case(count=count)
     gradient, = torch.autograd.grad(bad_teacher(z.requires_grad_(), y, companions, **WEIGHTS), z)
     one = torch.eye(z.shape[1]).double()
     expected = torch.softmax(z.detach(), 1) - one[y]
@@ -115,31 +109,25 @@ def test_module_reads_label_and_companions_from_a_target_of_probabilities():
     assert not module.state_dict()
 
 
-@pytest.mark.parametrize('k', [2, 10])
-def test_the_targets_of_companions_are_read_as_they_were_drawn_in_every_type(k):
-    data = Companions(Digits(num_samples=20, pipeline=[dict(type='mmpretrain.PackInputs')]), k=k)
-    score = torch.stack([data[index]['data_samples'].gt_score for index in range(20)])
-    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
-        label, companions = read_companions(score.to(dtype), k)
-        assert torch.equal(label, torch.from_numpy(data.given_labels))
-        assert torch.equal(companions, torch.from_numpy(data.companions))
-
-
-@pytest.mark.parametrize('k', [39, 964])
-def test_rounded_shares_of_any_k_are_read(k):
-    y = torch.tensor([3])
-    companions = torch.arange(1001)[None] > 1001 - k
-    for dtype in (torch.bfloat16, torch.float16):
-        label, read = read_companions(target_of(y, companions).to(dtype), k)
-        assert label == y
-        assert torch.equal(read, companions)
+def test_the_targets_of_companions_are_read_as_they_were_drawn_in_every_type_and_rounded_shares_of_any_k():
+    cases = [(k, torch.tensor([3]), torch.arange(1001)[None] > 1001 - k) for k in (39, 964)]
+    cases = [(k, target_of(y, companions), y, companions) for k, y, companions in cases]
+    for k in (2, 10):
+        data = Companions(Digits(num_samples=20, pipeline=[dict(type='mmpretrain.PackInputs')]), k=k)
+        score = torch.stack([data[index]['data_samples'].gt_score for index in range(20)])
+        cases.append((k, score, torch.from_numpy(data.given_labels), torch.from_numpy(data.companions)))
+    for k, score, y, companions in cases:
+        for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+            label, read = read_companions(score.to(dtype), k)
+            assert torch.equal(label, y)
+            assert torch.equal(read, companions)
 
 
 def test_a_classifier_trains_with_it_as_the_loss_of_its_head():
     cfg = classifier(num_classes=5)
     cfg['head']['loss'] = dict(type='wsld_plugin.BadTeacherLoss', k=3)
     model, data = build(cfg).train(), batch()
-    y = torch.cat([sample.gt_label for sample in data['data_samples']])
+    y = labels_of(data)
     data['inputs'] = [image.float() / 255 for image in data['inputs']]
     for row, sample in zip(target_of(y, torch.from_numpy(fixed_companions(y.numpy(), 5, 2, 0))),
                            data['data_samples'], strict=True):
@@ -147,17 +135,6 @@ def test_a_classifier_trains_with_it_as_the_loss_of_its_head():
     wrapper = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.01)))
     losses = [model.train_step(data, wrapper)['loss'].item() for _ in range(3)]
     assert losses[-1] < losses[0]
-
-
-@pytest.mark.parametrize(('settings', 'message'), [
-    (dict(k=1), 'k=1, expected an integer of 2 or more'),
-    (dict(k=2.0), 'k=2.0'),
-    (dict(compensate_margin=-1), 'compensate_margin=-1, expected a finite number in [0, inf]'),
-    (dict(random=math.nan), 'random=nan'),
-])
-def test_invalid_settings_are_refused(settings, message):
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        BadTeacherLoss(**settings)
 
 
 def test_targets_and_classes_that_do_not_fit_are_refused():
@@ -189,17 +166,6 @@ def test_a_target_that_has_no_one_label_and_equal_companions_is_refused(k, row):
         BadTeacherLoss(k=k)(torch.zeros(2, 4), target)
 
 
-def test_nothing_is_read_from_the_device_and_values_are_asserted():
-    # a meta tensor has no values: whatever would wait for one, or make a shape of them, raises
-    z, y, companions = case(dtype=torch.float32)
-    meta = z.to('meta').requires_grad_()
-    with OperationLog() as log:
-        BadTeacherLoss(k=3)(meta, target_of(y, companions).to('meta')).backward()
-    assert meta.grad.shape == z.shape
-    assert log.names.count('aten._assert_async.msg') == 2
-    assert not {'aten._local_scalar_dense.default', 'aten.nonzero.default'} & set(log.names)
-
-
 def test_a_step_is_one_graph_and_asserts_in_it():
     z, y, companions = case(dtype=torch.float32)
     target = target_of(y, companions)
@@ -226,13 +192,17 @@ def partial_label_loop(student, teacher, tau):
     return total / len(student)
 
 
-@pytest.mark.parametrize('tau', [0.5, 1, 4.0])
-def test_partial_label_equals_loop_and_its_gradient_is_closed_form(tau):
+@pytest.mark.parametrize('tau', [0.5, 4.0])
+def test_partial_label_equals_loop_its_gradient_is_closed_form_and_the_module_weighs_it(tau):
     for dtype, exact in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         student, teacher = logits(dtype=dtype)
         result = partial_label(student, teacher, tau)
         assert result.dtype == dtype
         assert result.item() == pytest.approx(partial_label_loop(student, teacher, tau), rel=exact)
+    module = MODELS.build(dict(type='wsld_plugin.PartialLabelLoss', tau=tau, loss_weight=0.5))
+    assert repr(module) == f'PartialLabelLoss(tau={tau}, loss_weight=0.5)'
+    assert torch.equal(module(student, teacher), 0.5 * result)
+    assert not module.state_dict()
     student, teacher = (each.requires_grad_() for each in logits())
     gradient, = torch.autograd.grad(partial_label(student, teacher, tau), student)
     p = student.detach().softmax(1)
@@ -285,11 +255,3 @@ def test_a_long_tail_of_impossible_classes_stays_finite():
     loss.backward()
     assert loss.item() == 400
     assert student.grad.tolist() == [[1.0, -1.0, 0.0]]
-
-
-def test_config_builds_partial_label_loss_as_the_weighted_function():
-    module = MODELS.build(dict(type='wsld_plugin.PartialLabelLoss', tau=2.0, loss_weight=0.5))
-    student, teacher = logits()
-    assert repr(module) == 'PartialLabelLoss(tau=2.0, loss_weight=0.5)'
-    assert torch.equal(module(student, teacher), 0.5 * partial_label(student, teacher, 2.0))
-    assert not module.state_dict()

@@ -7,11 +7,10 @@ import torch
 from scipy.special import rel_entr, softmax
 from torch.nn import functional as F
 
-from wsld_plugin.errors import ConfigError
 from wsld_plugin.losses import biased, functional, soft_label
 from wsld_plugin.losses.functional import gradient_parts, kd, regularization_samples, wsld, wsld_weights
 
-CLASSES = [2, 10, 1000, 21841]
+CLASSES = [2, 21841]
 READINGS = ('label', 'row')
 LOSSES = [lambda s, t, y, **kwargs: kd(s, t, **kwargs), wsld]
 each_loss = pytest.mark.parametrize('loss', LOSSES, ids=['kd', 'wsld'])
@@ -83,6 +82,8 @@ def test_wsld_equals_loop_for_indices_of_any_type_and_for_probabilities(c):
             torch.testing.assert_close(wsld_weights(s, t, target), weights, rtol=1e-6, atol=0)
     torch.testing.assert_close(gradient(wsld, s, t, y), gradient(wsld, s, t, F.one_hot(y, c).double()))
     assert wsld(s, t, y.to(torch.int16)) == wsld(s, t, y.to(torch.int32)) == wsld(s, t, y)
+    for dtype in (torch.int64, torch.uint8, torch.float32):
+        torch.testing.assert_close(wsld(s, t, F.one_hot(y, c).to(dtype)), wsld(s, t, y))
 
 
 @pytest.mark.parametrize('c', CLASSES)
@@ -96,21 +97,16 @@ def test_kd_equals_scipy(c):
         torch.testing.assert_close(single.double(), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_small_weights_keep_their_digits_in_float32():
+def test_weights_run_from_zero_to_one_and_small_ones_keep_their_digits_in_float32():
+    right, wrong, label = torch.tensor([[1e4, 0.]]), torch.tensor([[0., 1e4]]), torch.tensor([0])
+    assert wsld_weights(right, wrong, label) == wsld_weights(right, right, label) == 0
+    assert wsld_weights(wrong, right, label) == 1
     s, t, y = case(dtype=torch.float32)
     student_ce = F.cross_entropy(s, y, reduction='none')
     full = wsld(s, t, y, reduction='none', teacher_ce=torch.zeros(len(y)))    # the ratio is large, w is 1
     for ratio in (1e-4, 1e-9, 1e-20):
         small = wsld(s, t, y, reduction='none', teacher_ce=student_ce / ratio)
         torch.testing.assert_close(small, full * -math.expm1(-ratio), rtol=1e-5, atol=0)
-
-
-def test_weights_run_from_zero_to_one():
-    right, wrong = torch.tensor([[1e4, 0.]]), torch.tensor([[0., 1e4]])
-    y = torch.tensor([0])
-    assert wsld_weights(right, wrong, y) == 0
-    assert wsld_weights(wrong, right, y) == 1
-    assert wsld_weights(right, right, y) == 0
 
 
 @pytest.mark.parametrize(('tau', 'student_tau', 'tau_squared', 'factor'), [
@@ -125,10 +121,9 @@ def test_kd_gradient_is_closed_form(tau, student_tau, tau_squared, factor):
 def test_wsld_gradient_is_closed_form():
     s, t, y = case()
     for target in (y, mixed(y, s.shape[1])):
-        for tau in (1.0, 2.5):
-            w = wsld_weights(s, t, target)[:, None]
-            expected = tau * w / len(s) * (F.softmax(s / tau, 1) - F.softmax(t / tau, 1))
-            torch.testing.assert_close(gradient(wsld, s, t, target, tau), expected)
+        w = wsld_weights(s, t, target)[:, None]
+        expected = 2.5 * w / len(s) * (F.softmax(s / 2.5, 1) - F.softmax(t / 2.5, 1))
+        torch.testing.assert_close(gradient(wsld, s, t, target, 2.5), expected)
 
 
 @each_loss
@@ -151,9 +146,12 @@ def test_first_and_second_derivatives_pass_the_numerical_check():
 
 
 @each_loss
-def test_shifted_rows_and_permuted_classes_change_nothing_and_a_permuted_batch_permutes_the_losses(loss):
+def test_shifts_and_orders_of_classes_and_samples_change_nothing_and_reductions_act_on_samples_only(loss):
     s, t, y = case()
     expected = loss(s, t, y, reduction='none')
+    assert expected.shape == (len(s),)
+    torch.testing.assert_close(loss(s, t, y, reduction='sum'), expected.sum())
+    torch.testing.assert_close(loss(s, t, y), expected.sum() / len(s))
     shift = torch.arange(len(s)).double()[:, None]
     torch.testing.assert_close(loss(s + 5 * shift, t - 7 * shift, y, reduction='none'), expected)
     order = torch.randperm(s.shape[1], generator=torch.Generator().manual_seed(1))
@@ -163,18 +161,7 @@ def test_shifted_rows_and_permuted_classes_change_nothing_and_a_permuted_batch_p
 
 
 @each_loss
-def test_reductions_act_on_samples_only(loss):
-    s, t, y = case()
-    per_sample = loss(s, t, y, reduction='none')
-    assert per_sample.shape == (len(s),)
-    torch.testing.assert_close(loss(s, t, y, reduction='sum'), per_sample.sum())
-    torch.testing.assert_close(loss(s, t, y), per_sample.sum() / len(s))
-    halves = [loss(*(x[half] for x in (s, t, y))) for half in (slice(3), slice(3, None))]
-    torch.testing.assert_close(sum(halves) / 2, loss(s, t, y))
-
-
-@each_loss
-@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32_also_under_autocast(loss, dtype):
     s, t, y = case(c=1000, dtype=dtype)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
@@ -286,8 +273,8 @@ def autograd_parts(s, t, y, tau):
     return tuple(torch.autograd.grad(loss, s, retain_graph=True)[0] for loss in (ce, soft))
 
 
-@pytest.mark.parametrize('tau', [0.5, 1.0, 50.0])
-def test_parts_are_the_gradients_of_the_two_losses(tau):
+@pytest.mark.parametrize('tau', [0.5, 50.0])
+def test_parts_are_the_gradients_of_the_two_losses_and_those_of_extreme_logits_finite_float32(tau):
     s, t, y = case(200, 7)
     for target in (y, mixed(y, 7)):
         *parts, rows = gradient_parts(s, t, target, tau)
@@ -296,6 +283,10 @@ def test_parts_are_the_gradients_of_the_two_losses(tau):
             torch.testing.assert_close(ours, oracle, rtol=0, atol=1e-12)
             torch.testing.assert_close(ours.sum(1), torch.zeros(200).double(), rtol=0, atol=1e-12)
             assert not ours.requires_grad
+    extreme = torch.tensor([[1e4, -1e4], [0.0, 1e4]], dtype=torch.bfloat16)
+    for part in gradient_parts(extreme, extreme.flip(1), torch.tensor([0, 1]), tau):
+        assert part.dtype == torch.float32
+        assert torch.isfinite(part).all()
 
 
 @pytest.mark.parametrize('tau', [1.0, 8.0])
@@ -322,22 +313,3 @@ def test_equal_logits_and_a_certain_teacher_regularize_no_sample(reading):
         assert not regularization_samples(s, s, y, 4.0, reading).any()
         certain = F.one_hot(y, 7) * 1e4  # at temperature 1 L_kd is then the cross entropy itself, b = 0
         assert not regularization_samples(s.clamp(-4, 4), certain.to(dtype), y, 1.0, reading).any()
-
-
-def test_parts_of_extreme_logits_are_finite_float32():
-    s = torch.tensor([[1e4, -1e4], [0.0, 1e4]], dtype=torch.bfloat16)
-    for part in gradient_parts(s, s.flip(1), torch.tensor([0, 1]), tau=4.0):
-        assert part.dtype == torch.float32
-        assert torch.isfinite(part).all()
-
-
-def test_invalid_arguments_of_the_regularization_formulas_are_refused():
-    s, t, y = case(200, 7)
-    with pytest.raises(ConfigError, match=r"reading='lable'.*Did you mean 'label'"):
-        regularization_samples(s, t, y, 2.0, 'lable')
-    with pytest.raises(ConfigError, match='tau=0'):
-        gradient_parts(s, t, y, 0)
-    with pytest.raises(ConfigError, match='must be the same'):
-        gradient_parts(s, t[:, :3], y, 1.0)
-    with pytest.raises(ConfigError, match='class 9'):
-        gradient_parts(s, t, torch.full_like(y, 9), 1.0)

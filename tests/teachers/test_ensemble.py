@@ -90,20 +90,25 @@ def test_members_without_a_normalisation_see_what_the_ensemble_sees_also_in_an_e
     inner = dict(type='wsld_plugin.EnsembleTeacher', members=[
         dict_member(), dict_member(model=classifier(data_preprocessor=BGR))])
     model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[
-        dict_member(model=inner), dict_member()])))
-    nested, plain = model.teacher.members
-    for network in (model.network, nested, plain, nested.model.members[0]):
+        dict_member(model=inner), dict_member(model=classifier(data_preprocessor=RGB))])))
+    nested, same = model.teacher.members
+    for network in (model.network, nested, same, nested.model.members[0]):
         assert network.renormalize is None
     assert nested.model.members[1].renormalize.flip
 
 
-def test_class_maps_bring_the_members_to_the_same_classes():
+def test_class_maps_bring_the_members_to_the_same_classes_and_labels_are_read_if_a_member_reads_them():
     members = [member(0, num_classes=8, class_map=[7, 0, 3, 2, 1]), member(1, num_classes=5)]
     teacher = EnsembleTeacher(members, 'logits')
     expected = (members[0]['model'](images(), mode='tensor')[:, [7, 0, 3, 2, 1]]
                 + members[1]['model'](images(), mode='tensor')) / 2
     torch.testing.assert_close(teacher(images()), expected)
     assert teacher.head.num_classes == 5
+    assert not teacher.reads_labels
+    reader = dict(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=5), checkpoint=False)
+    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[dict_member(), reader])))
+    assert model.teacher.reads_labels
+    assert model(**model.data_preprocessor(batch(), True), mode='loss')['distill.loss_soft'].isfinite()
 
 
 @pytest.mark.parametrize('teacher_bn', ['eval', 'train'])
@@ -127,14 +132,6 @@ def test_each_member_is_loaded_or_initialised_and_frozen_but_for_its_batchnorm_i
         assert torch.equal(value, before[name]) != statistics, name
 
 
-def test_it_reads_labels_if_a_member_does():
-    reader = dict(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=5), checkpoint=False)
-    assert not EnsembleTeacher([dict_member()]).reads_labels
-    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[dict_member(), reader])))
-    assert model.teacher.reads_labels
-    assert model(**model.data_preprocessor(batch(), True), mode='loss')['distill.loss_soft'].isfinite()
-
-
 @pytest.mark.parametrize(('members', 'message'), [
     ([], 'members=[], expected a list of one or more'),
     (dict_member(), 'members={'),
@@ -150,40 +147,35 @@ def test_it_reads_labels_if_a_member_does():
     ([dict_member(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=5), checkpoint='a.pth')],
      "members[0]: checkpoint='a.pth': a VirtualTeacher has no weights. Write checkpoint=False."),
     ([dict_member(model=classifier(head=dict(type='MultiLabelLinearClsHead', num_classes=5, in_channels=32)))],
-     'members[0]: the teacher\'s MultiLabelLinearClsHead does not fit'),
+     "members[0]: the teacher's MultiLabelLinearClsHead does not fit source='head': its classes are independent "
+     'sigmoids; soft labels of a softmax do not apply. Here the output of the head itself is read.'),
 ])
 def test_members_that_do_not_fit_are_refused_by_their_index(members, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         EnsembleTeacher(members)
 
 
-def test_invalid_settings_are_refused():
+def test_settings_checkpoints_and_outputs_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"average='logit', expected one of.*Did you mean 'logits'"):
         EnsembleTeacher([dict_member()], average='logit')
     with pytest.raises(NotImplementedError, match="mode='predict'"):
         EnsembleTeacher([dict_member()])(images(), mode='predict')
-    for teacher_ckpt, message in ((None, 'for an EnsembleTeacher, whose members each name their checkpoint'),
-                                  ('a.pth', "teacher_ckpt='a.pth': the members of an EnsembleTeacher each")):
+    for changes, member_changes, message in (
+            (dict(teacher_ckpt=None), {}, 'for an EnsembleTeacher, whose members each name their checkpoint'),
+            (dict(teacher_ckpt='a.pth'), {}, "teacher_ckpt='a.pth': the members of an EnsembleTeacher each"),
+            ({}, dict(model=classifier(7)), 'teacher has 7 classes and the student 5')):
         with pytest.raises(ConfigError, match=re.escape(message)):
-            build(distillation(teacher_ckpt=teacher_ckpt, teacher=dict(
-                type='wsld_plugin.EnsembleTeacher', members=[dict_member()])))
-    with pytest.raises(ConfigError, match='teacher has 7 classes and the student 5'):
-        build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher',
-                                        members=[dict_member(model=classifier(7))])))
+            build(distillation(**changes, teacher=dict(
+                type='wsld_plugin.EnsembleTeacher', members=[dict_member(**member_changes)])))
 
-
-def test_a_checkpoint_that_is_missing_or_does_not_fit_names_the_member(tmp_path):
     fits, _ = saved(tmp_path / 'a.pth', 1)
     with pytest.raises(FileNotFoundError, match=r'teacher member 1 checkpoint: .*b\.pth'):
         EnsembleTeacher([fits, dict_member(checkpoint=str(tmp_path / 'b.pth'))])
     with pytest.raises(CheckpointError, match=r'teacher member 1 checkpoint.*does not fit'):
         EnsembleTeacher([fits, dict_member(model=classifier(7), checkpoint=str(tmp_path / 'a.pth'))])
 
-
-def test_outputs_of_other_classes_than_declared_are_refused_in_the_first_step():
-    teacher = EnsembleTeacher([dict_member(), dict_member()])
     with pytest.raises(ValueError, match=r'members\[1\] returns logits \(4, 7\) and members\[0\] \(4, 5\)'):
-        teacher.head([torch.zeros(4, 5), torch.zeros(4, 7)])
+        EnsembleTeacher([dict_member()]).head([torch.zeros(4, 5), torch.zeros(4, 7)])
     headless = EnsembleTeacher([dict_member(model=classifier(head=None))])
     with pytest.raises(TypeError, match='LogitConnector was given tuple'):
         headless(images())

@@ -55,7 +55,7 @@ def runs_of(write, work_dir, *cells, common=None, seed=0, check_files=True):
     return [run for of_cell in plan.runs(work_dir, check_files).values() for run in of_cell]
 
 
-def test_a_plan_names_cells_seeds_and_the_published_figures(write, tmp_path):
+def test_a_plan_names_cells_seeds_and_the_published_figures_of_which_some_can_be_chosen(write, tmp_path):
     plan = load_plan(write("_NAME = 1\ndef _row(): pass\ntitle = 'T'\noptions = {'x.y': [1, 2]}\n"
                            + ONE.replace("source='S'", "source='S', epoch='best'")))
     assert (plan.name, plan.title, plan.seeds) == ('plan', 'T', (0, 1))
@@ -64,9 +64,6 @@ def test_a_plan_names_cells_seeds_and_the_published_figures(write, tmp_path):
     assert (cell.row, cell.method, cell.published, cell.source, cell.epoch) == ('a', 'KD', 70.66, 'S', 'best')
     assert cell.config == tmp_path / 'kd.py'
     assert load_plan(write(ONE)).cells[0].epoch == 'last'
-
-
-def test_rows_methods_and_seeds_can_be_chosen(write):
     plan = load_plan(write(TWO), rows=['b'], methods=['WSLD'], seeds=[5], options={'x.y': 1})
     assert [str(cell) for cell in plan.cells] == ['b: WSLD']
     assert (plan.seeds, plan.options) == ((5, ), (('x.y', 1), ))
@@ -237,7 +234,7 @@ def test_a_teacher_of_the_students_part_has_its_seed_and_sampler(write, tmp_path
         assert 'train_cfg.val_interval=7' in run.options
 
 
-def test_parts_with_too_few_images_are_rejected_before_anything_is_trained(write, tmp_path):
+def test_parts_with_too_few_images_or_by_iteration_are_rejected_before_anything_is_trained(write, tmp_path):
     whole = f'{PARTS}options = {ALL}\nsize = 201'
     with pytest.raises(ConfigError, match=r'parts=6, size=201: the training set has 1200 images, 200 a part, '
                                           r'expected 201 or more\. Use fewer parts or a smaller size\.'):
@@ -245,11 +242,8 @@ def test_parts_with_too_few_images_are_rejected_before_anything_is_trained(write
     few = "rows[0]['cells'][1]['options'] = {'train_dataloader.dataset.num_samples': 11}"
     with pytest.raises(ConfigError, match=r'kd_.*11 images, 1 a part, expected 2 or more\. Use fewer parts\.'):
         load_plan(write(PARTS + few)).runs(tmp_path / 'runs')
-    assert not (tmp_path / 'runs').exists()
-    assert load_plan(write(whole.replace('201', '200'))).runs(tmp_path)
-
-
-def test_training_by_iteration_is_rejected_with_parts(write, tmp_path):
     by_iteration = "options = {'train_cfg': dict(_delete_=True, by_epoch=False, max_iters=10, val_interval=5)}\n"
     with pytest.raises(ConfigError, match=r'resnet18-w8_digits.py: .* train_cfg trains by iteration'):
-        load_plan(write(PARTS + by_iteration)).runs(tmp_path)
+        load_plan(write(PARTS + by_iteration)).runs(tmp_path / 'runs')
+    assert not (tmp_path / 'runs').exists()
+    assert load_plan(write(whole.replace('201', '200'))).runs(tmp_path)

@@ -2,7 +2,6 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 import time
 
 import pytest
@@ -10,17 +9,7 @@ from fake_runs import calls, run
 
 from wsld_plugin.errors import RunError
 from wsld_plugin.studies import runs
-from wsld_plugin.studies.runs import (
-    Result,
-    accuracy_curve,
-    current_epoch,
-    finished,
-    train_all,
-    train_missing,
-    train_run,
-    training_seconds,
-    with_needs,
-)
+from wsld_plugin.studies.runs import Result, finished, train_all, train_missing, train_run
 
 
 def test_a_run_has_its_seed_and_options_gives_its_result_and_is_not_repeated(fake_train, tmp_path):
@@ -37,7 +26,7 @@ def test_a_run_has_its_seed_and_options_gives_its_result_and_is_not_repeated(fak
 
 
 def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
-    assert current_epoch(tmp_path) == 0
+    assert runs.current_epoch(tmp_path) == 0
     logged = {'1': [(100, .1), (200, .1), (300, .1)], '2': [(300, .2), (400, .1), (450, 60.)]}  # 201 … 300 repeated
     for start, times in logged.items():
         (tmp_path / start / 'vis_data').mkdir(parents=True)
@@ -45,9 +34,9 @@ def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
         lines += [{'accuracy/top1': 10 * epoch + int(start), 'time': 9.0, 'step': epoch} for epoch in (int(start), 2)]
         (tmp_path / start / 'vis_data/scalars.json').write_text(
             ''.join(json.dumps(line) + '\n' for line in lines) + '{"accuracy/top1": 9, "ep')  # interrupted
-    assert training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)  # without the suspension
-    assert accuracy_curve(tmp_path) == [(1, 11), (2, 22)]
-    assert current_epoch(tmp_path) == 4
+    assert runs.training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)  # without the suspension
+    assert runs.accuracy_curve(tmp_path) == [(1, 11), (2, 22)]
+    assert runs.current_epoch(tmp_path) == 4
 
 
 def test_a_folder_with_other_settings_is_rejected_and_kept(fake_train, tmp_path):
@@ -86,18 +75,12 @@ def test_a_run_that_outlived_its_killed_parent_is_not_trained_twice(fake_train, 
         os.killpg(parent.pid, signal.SIGKILL)
 
 
-def test_teachers_come_before_their_students_and_each_only_once(tmp_path):
-    teacher = run(tmp_path / 't')
-    self_taught = run(tmp_path / 's', needs=(teacher, ))
-    students = [run(tmp_path / name, needs=(teacher, self_taught)) for name in 'ab']
-    assert with_needs(students) == [teacher, self_taught, *students]
-
-
 def test_a_needed_run_is_trained_first_and_once_and_a_failed_one_stops_those_that_need_it(fake_train, tmp_path):
     teacher, bad = run(tmp_path / 't'), run(tmp_path / 'bad', 'fails.py')
     students = [run(tmp_path / name, needs=(teacher, )) for name in 'ab']
     stopped = run(tmp_path / 's', needs=(bad, ))
-    grandchild = run(tmp_path / 'g', needs=(stopped, ))
+    grandchild = run(tmp_path / 'g', needs=(bad, stopped))
+    assert runs.with_needs([grandchild, *students]) == [bad, stopped, grandchild, teacher, *students]
     outcomes = train_all([grandchild, *students], 2)
     good = [one for one, outcome in outcomes.items() if isinstance(outcome, Result)]
     assert good[0] == teacher
@@ -113,21 +96,18 @@ def test_a_needed_run_is_trained_first_and_once_and_a_failed_one_stops_those_tha
 
 
 def test_no_more_runs_than_jobs_are_trained_at_a_time(tmp_path, monkeypatch):
-    now, most, lock = 0, 0, threading.Lock()
+    running, numbers = [], []
 
     def train_run(one, threads):
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
+        running.append(one)
+        numbers.append(len(running))
         time.sleep(.05)
-        with lock:
-            now -= 1
+        running.remove(one)
         return Result(0, 1., 1., 1., '')
 
     monkeypatch.setattr(runs, 'train_run', train_run)
     train_all([run(tmp_path / str(number)) for number in range(6)], 3)
-    assert most == 3
+    assert max(numbers) == 3
 
 
 def test_an_interruption_ends_the_runs_in_progress(fake_train, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The formulas against float64 loops and SciPy, their closed-form gradients, and the identities that follow."""
 import doctest
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,6 @@ from torch.nn import functional as F
 from wsld_plugin.losses import biased, functional, soft_label
 from wsld_plugin.losses.functional import gradient_parts, kd, regularization_samples, wsld, wsld_weights
 
-CLASSES = [2, 21841]
 READINGS = ('label', 'row')
 LOSSES = [lambda s, t, y, **kwargs: kd(s, t, **kwargs), wsld]
 each_loss = pytest.mark.parametrize('loss', LOSSES, ids=['kd', 'wsld'])
@@ -69,10 +69,15 @@ def test_check_values_of_the_authors_formula():
     assert (F.cross_entropy(s, y) + 2.5 * soft).item() == pytest.approx(21.6368551694, abs=1e-9)
 
 
-@pytest.mark.parametrize('c', CLASSES)
-def test_wsld_equals_loop_for_indices_of_any_type_and_for_probabilities(c):
+@pytest.mark.parametrize('c', [2, 21841])
+def test_kd_equals_scipy_and_wsld_a_loop_for_indices_of_any_type_and_for_probabilities(c):
     s, t, y = case(4, c)
     for tau in (1.0, 4):
+        p, q = softmax(t.numpy() / tau, 1), softmax(s.numpy() / tau, 1)
+        expected = torch.from_numpy(tau**2 * rel_entr(p, q).sum(1))
+        torch.testing.assert_close(kd(s, t, tau, 'none'), expected, rtol=1e-9, atol=1e-12)
+        single = kd(s.float(), t.float(), tau, 'none')
+        torch.testing.assert_close(single.double(), expected, rtol=1e-4, atol=1e-6)
         for target, rows in ((y, F.one_hot(y, c).double()), (mixed(y, c), mixed(y, c))):
             expected = loop_wsld(s, t, rows, tau)
             torch.testing.assert_close(wsld(s, t, target, tau, 'none'), expected, rtol=1e-12, atol=0)
@@ -84,17 +89,6 @@ def test_wsld_equals_loop_for_indices_of_any_type_and_for_probabilities(c):
     assert wsld(s, t, y.to(torch.int16)) == wsld(s, t, y.to(torch.int32)) == wsld(s, t, y)
     for dtype in (torch.int64, torch.uint8, torch.float32):
         torch.testing.assert_close(wsld(s, t, F.one_hot(y, c).to(dtype)), wsld(s, t, y))
-
-
-@pytest.mark.parametrize('c', CLASSES)
-def test_kd_equals_scipy(c):
-    s, t, _ = case(4, c)
-    for tau in (1.0, 4):
-        p, q = softmax(t.numpy() / tau, 1), softmax(s.numpy() / tau, 1)
-        expected = torch.from_numpy(tau**2 * rel_entr(p, q).sum(1))
-        torch.testing.assert_close(kd(s, t, tau, 'none'), expected, rtol=1e-9, atol=1e-12)
-        single = kd(s.float(), t.float(), tau, 'none')
-        torch.testing.assert_close(single.double(), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_weights_run_from_zero_to_one_and_small_ones_keep_their_digits_in_float32():
@@ -118,8 +112,12 @@ def test_kd_gradient_is_closed_form(tau, student_tau, tau_squared, factor):
     torch.testing.assert_close(result, expected)
 
 
-def test_wsld_gradient_is_closed_form():
-    s, t, y = case()
+def test_wsld_gradient_is_closed_form_and_second_derivatives_pass_the_numerical_check():
+    s, t, y = case(4, 7)
+    free, certain = s.clone().requires_grad_(), torch.zeros(4)  # a certain teacher: every weight is 1
+    for loss in (lambda s: wsld(s, t, y, 2.0, 'none', certain), lambda s: kd(s, t, 2.0, 'none', 0.5)):
+        assert torch.autograd.gradcheck(loss, free)
+        assert torch.autograd.gradgradcheck(loss, free)
     for target in (y, mixed(y, s.shape[1])):
         w = wsld_weights(s, t, target)[:, None]
         expected = 2.5 * w / len(s) * (F.softmax(s / 2.5, 1) - F.softmax(t / 2.5, 1))
@@ -134,15 +132,6 @@ def test_gradient_of_each_row_sums_to_zero_and_that_of_equal_logits_is_zero(loss
     assert rows.sum(1).abs().max() < 1e-15
     assert gradient(loss, s, s, y, tau=2.0).abs().max() < 1e-15
     assert (loss(s, s, y, tau=2.0) == 0) == (loss is not wsld)  # a divergence is then 0, a cross entropy is not
-
-
-def test_first_and_second_derivatives_pass_the_numerical_check():
-    s, t, y = case(4, 7)
-    certain = torch.zeros(4)    # a certain teacher: every weight is 1
-    s.requires_grad_()
-    for loss in (lambda s: wsld(s, t, y, 2.0, 'none', certain), lambda s: kd(s, t, 2.0, 'none', 0.5)):
-        assert torch.autograd.gradcheck(loss, s)
-        assert torch.autograd.gradgradcheck(loss, s)
 
 
 @each_loss
@@ -219,24 +208,23 @@ def test_logits_that_are_not_finite_give_a_loss_that_is_not_in_their_row(loss, v
 @each_loss
 def test_only_the_student_receives_a_gradient(loss):
     s, t, y = case()
-    y = mixed(y, s.shape[1])
-    for tensor in (s, t, y):
+    y, ce = mixed(y, s.shape[1]), torch.ones(len(y))
+    for tensor in (s, t, y, ce):
         tensor.requires_grad_()
-    loss(s, t, y).backward()
+    (loss(s, t, y) + wsld(s, t, y, teacher_ce=ce)).backward()
     assert s.grad.abs().sum() > 0
     assert t.grad is None
     assert y.grad is None
+    assert ce.grad is None
     assert not wsld_weights(s, t, y).requires_grad
     assert not loss(s.detach(), t, y).requires_grad
 
 
 def test_given_teacher_ce_replaces_the_teachers_own():
     s, t, y = case()
-    own = F.cross_entropy(t, y, reduction='none').requires_grad_()
+    student_ce, own = (F.cross_entropy(logits, y, reduction='none') for logits in (s, t))
     torch.testing.assert_close(wsld(s, t, y, teacher_ce=own), wsld(s, t, y))
-    assert not wsld(s, t, y, teacher_ce=own).requires_grad
     other = wsld(s, t, y, reduction='none', teacher_ce=torch.full_like(own, 3.0))
-    student_ce = F.cross_entropy(s, y, reduction='none')
     unweighted = wsld(s, t, y, reduction='none') / wsld_weights(s, t, y)
     torch.testing.assert_close(other, unweighted * (1 - torch.exp(-student_ce / 3)), rtol=1e-6, atol=0)
 
@@ -290,7 +278,7 @@ def test_parts_are_the_gradients_of_the_two_losses_and_those_of_extreme_logits_f
 
 
 @pytest.mark.parametrize('tau', [1.0, 8.0])
-def test_samples_are_those_whose_variance_part_is_larger(tau):
+def test_samples_are_those_whose_variance_part_is_larger_none_for_equal_logits_or_a_certain_teacher(tau):
     s, t, y = case(200, 7)
     a, total = autograd_parts(s, t, y, tau)
     sizes = dict(label=[part.gather(1, y[:, None]).abs().squeeze(1) for part in (a, total - a)],
@@ -304,11 +292,7 @@ def test_samples_are_those_whose_variance_part_is_larger(tau):
     a, total = autograd_parts(s, t, rows, tau)
     a, b = (a * rows).sum(1).abs(), ((total - a) * rows).sum(1).abs()
     assert torch.equal(regularization_samples(s, t, rows, tau), b > a)
-
-
-@pytest.mark.parametrize('reading', READINGS)
-def test_equal_logits_and_a_certain_teacher_regularize_no_sample(reading):
-    for dtype in (torch.float64, torch.bfloat16):
+    for dtype, reading in itertools.product((torch.float64, torch.bfloat16), READINGS):
         s, _, y = case(200, 7, dtype)
         assert not regularization_samples(s, s, y, 4.0, reading).any()
         certain = F.one_hot(y, 7) * 1e4  # at temperature 1 L_kd is then the cross entropy itself, b = 0

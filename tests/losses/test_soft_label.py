@@ -28,15 +28,21 @@ def per_sample(kind, student, teacher, target):
 
 
 @each_kind
-def test_module_is_the_weighted_function_without_state(kind):
+def test_module_is_the_weighted_function_without_state_and_prints_what_is_not_the_default(kind):
     student, teacher, labels = case()
     module = MODELS.build(dict(type=f'wsld_plugin.{kind.__name__}', tau=2.0, loss_weight=2.5))
     for target in (labels, .5 * F.one_hot(labels, 10) + .5 * F.one_hot(labels.flip(0), 10).float()):
         assert torch.equal(module(student, teacher, target), 2.5 * per_sample(kind, student, teacher, target).mean())
         assert torch.equal(kind(2.0, 2.5, samples={})(student, teacher, target), module(student, teacher, target))
-    assert torch.equal(KD(2.0)(student, teacher, torch.full((16,), -1)), KD(2.0)(student, teacher))
-    assert (kind().tau, kind().loss_weight) == (1.0, 1.0)
     assert not module.state_dict()
+    assert torch.equal(KD(2.0)(student, teacher, torch.full((16,), -1)), KD(2.0)(student, teacher))
+    assert repr(kind()) == f'{kind.__name__}(tau=1.0, loss_weight=1.0)'
+    assert repr(kind(4.0, samples=dict(regularization=.5))) == (
+        f"{kind.__name__}(tau=4.0, loss_weight=1.0, "
+        "samples={'reading': 'label', 'regularization': 0.5, 'others': 1.0})")
+    module = KD(40.0, 0.95, student_tau=1.0, tau_squared=False, mean_over='elements', multiplier=50)
+    assert repr(module) == ("KD(tau=40.0, loss_weight=0.95, student_tau=1.0, tau_squared=False, "
+                            "mean_over='elements', multiplier=50)")
 
 
 @pytest.mark.parametrize(('settings', 'factor', 'student_tau'), [
@@ -48,17 +54,6 @@ def test_every_factor_of_kd_is_where_the_equation_has_it(settings, factor, stude
     p, q = softmax(teacher.numpy() / 5, 1), softmax(student.detach().numpy() / student_tau, 1)
     assert KD(5.0, 0.3, **settings)(student, teacher).item() == pytest.approx(
         0.3 * factor * rel_entr(p, q).sum(), rel=1e-12)
-
-
-@each_kind
-def test_printed_module_shows_what_is_not_the_default(kind):
-    assert repr(kind(2, 2.5)) == f'{kind.__name__}(tau=2, loss_weight=2.5)'
-    assert repr(kind(4.0, samples=dict(regularization=.5))) == (
-        f"{kind.__name__}(tau=4.0, loss_weight=1.0, "
-        "samples={'reading': 'label', 'regularization': 0.5, 'others': 1.0})")
-    module = KD(40.0, 0.95, student_tau=1.0, tau_squared=False, mean_over='elements', multiplier=50)
-    assert repr(module) == ("KD(tau=40.0, loss_weight=0.95, student_tau=1.0, tau_squared=False, "
-                            "mean_over='elements', multiplier=50)")
 
 
 def test_loss_gradient_and_signature_are_those_of_mmrazor_for_any_number_of_classes():

@@ -14,13 +14,8 @@ from wsld_plugin.datasets import Digits, KeyedDataset, SampleKey
 from wsld_plugin.datasets.weak import Companions, FewLabels, PartialLabels
 from wsld_plugin.errors import CheckpointError, ConfigError, RunError
 from wsld_plugin.models.checkpoint import load_classifier
-from wsld_plugin.studies.teacher_report.images import (
-    build_dataset,
-    check_labels,
-    find_device,
-    find_loader,
-    find_subject,
-)
+from wsld_plugin.studies.teacher_report import images
+from wsld_plugin.studies.teacher_report.images import build_dataset, find_loader, find_subject
 from wsld_plugin.teachers.from_labels import GivenTeacher
 
 PACK = [dict(type='mmpretrain.PackInputs')]
@@ -58,9 +53,9 @@ def network_logits(path, split, n):
     model = build(digits_classifier(8)).eval()
     load_classifier(model, str(path))
     digits = Digits(split=split, num_samples=n)
-    images = np.stack([digits.get_data_info(i)['img'][..., 0] for i in range(n)])
+    pixels = np.stack([digits.get_data_info(i)['img'][..., 0] for i in range(n)])
     with torch.no_grad():
-        return model((torch.from_numpy(images)[:, None].float() - 77.8) / 95.9, mode='tensor')
+        return model((torch.from_numpy(pixels)[:, None].float() - 77.8) / 95.9, mode='tensor')
 
 
 def test_a_classifier_gives_its_own_logits_and_images_of_all_samples_or_of_a_few(plain, monkeypatch):
@@ -210,31 +205,36 @@ def test_settings_and_weights_that_do_not_fit_are_rejected(plain, tmp_path):
         find_subject(plain[0], str(tmp_path / 'not.pth'))
 
 
-def digits(n=40, **settings):
-    return Digits(num_samples=n, pipeline=PACK, **settings)
-
-
-def check(dataset, n=4):
-    check_labels(KeyedDataset(dataset), [SampleKey(0, 0, place) for place in range(n)])
-
-
 def test_other_targets_than_one_known_class_are_rejected_with_what_to_do():
+    def check(dataset, n=4):
+        images.check_labels(KeyedDataset(dataset), [SampleKey(0, 0, place) for place in range(n)])
+
+    def digits(**label):
+        data = Digits(num_samples=40, pipeline=PACK)
+        if label:
+            data.get_data_info = lambda index: {**label, 'img': np.zeros((8, 8, 1), np.uint8)}
+        return data
+
     check(digits())
     check(FewLabels(digits(), num_labels=10, rest=False))
-    with pytest.raises(ConfigError, match='images of FewLabels: 30 of 40 labels are hidden'):
-        check(FewLabels(digits(), num_labels=10), 40)
-    with pytest.raises(ConfigError, match=r'Companions gives probabilities .*Use another split, or .*'
-                                          r'configs/baselines/resnet18-w16_digits\.py CHECKPOINT'):
-        check(Companions(digits()))
-    for label, message in ((dict(gt_label=[1, 2]), 'Digits gives probabilities or several classes'),
-                           ({}, 'Digits has no labels to compare soft labels with')):
-        data = digits()
-        data.get_data_info = lambda index, label=label: {**label, 'img': np.zeros((8, 8, 1), np.uint8)}
+    for dataset, n, message in (
+            (FewLabels(digits(), num_labels=10), 40, 'images of FewLabels: 30 of 40 labels are hidden'),
+            (Companions(digits()), 4, r'Companions gives probabilities .*Use another split, or .*'
+                                      r'configs/baselines/resnet18-w16_digits\.py CHECKPOINT'),
+            (digits(gt_label=[1, 2]), 4, 'Digits gives probabilities or several classes'),
+            (digits(other=1), 4, 'Digits has no labels to compare soft labels with')):
         with pytest.raises(ConfigError, match=message):
-            check(data)
+            check(dataset, n)
 
 
-def test_the_loader_of_a_split_is_found_and_checked_with_the_files_of_that_split_alone(tmp_path):
+def test_the_loader_of_a_split_is_found_with_the_files_of_it_alone_else_another_that_exists_is_suggested(tmp_path):
+    for without, split, other in ((NO_TEST, 'test', 'train'), (NO_TRAIN, 'train', 'test')):
+        cfg = run_cfg(tmp_path / 'run', digits_classifier(8), **without)
+        with pytest.raises(ConfigError, match=f'no {split}_dataloader with a .*Use --split {other}, or add one'):
+            find_loader(cfg, split)
+        cfg.update({**NO_TEST, **NO_TRAIN})
+        with pytest.raises(ConfigError, match=r'no images\. Add one\.$'):
+            find_loader(cfg, split)
     cfg = run_cfg(tmp_path / 'run', classifier(num_classes=2))
     for split in ('train', 'val', 'test'):
         cfg[f'{split}_dataloader'].dataset = dict(type='CustomDataset', data_root=str(tmp_path / split))
@@ -253,22 +253,6 @@ def test_the_loader_of_a_split_is_found_and_checked_with_the_files_of_that_split
             find_loader(cfg, 'test' if split == 'val' else split)
 
 
-def test_another_split_is_suggested_only_if_it_exists(tmp_path):
-    for without, split, other in ((NO_TEST, 'test', 'train'), (NO_TRAIN, 'train', 'test')):
-        cfg = run_cfg(tmp_path / 'run', digits_classifier(8), **without)
-        with pytest.raises(ConfigError, match=f'no {split}_dataloader with a .*Use --split {other}, or add one'):
-            find_loader(cfg, split)
-        cfg.update({**NO_TEST, **NO_TRAIN})
-        with pytest.raises(ConfigError, match=r'no images\. Add one\.$'):
-            find_loader(cfg, split)
-
-
-@DATASETS.register_module(force=True)
-class Broken:
-    def __init__(self):
-        raise ValueError('its own')
-
-
 def test_a_data_set_has_images_and_keys_once():
     for cfg in (DIGITS, dict(type='wsld_plugin.KeyedDataset', dataset=DIGITS)):
         dataset = build_dataset(cfg)
@@ -279,13 +263,17 @@ def test_a_data_set_has_images_and_keys_once():
     for cfg in (empty, dict(type='wsld_plugin.KeyedDataset', dataset=empty)):
         with pytest.raises(ConfigError, match=f"data set {cfg['type']} has no images: check its indices"):
             build_dataset(Config(cfg)._cfg_dict)
+
+    class Broken:
+        def __init__(self):
+            raise ValueError('its own')
     with pytest.raises(ValueError, match='its own'):
         build_dataset(dict(type=Broken))
 
 
 def test_a_device_that_works_is_returned_and_another_is_rejected():
-    assert find_device('cpu') == 'cpu'
-    assert find_device(None) == get_device()
+    assert images.find_device('cpu') == 'cpu'
+    assert images.find_device(None) == get_device()
     for name in ('cudaa', f'cuda:{torch.cuda.device_count()}'):
         with pytest.raises(ConfigError, match=rf'device={name!r} cannot be used here .*expected one of cpu\b'):
-            find_device(name)
+            images.find_device(name)

@@ -14,7 +14,7 @@ from wsld_plugin.studies.teacher_report import measures
 from wsld_plugin.studies.teacher_report.measures import as_json, measure, notes, verdict
 
 
-def test_the_measures_and_the_largest_entropies_are_those_of_all_samples_in_batches_of_any_size():
+def test_the_measures_and_the_largest_entropies_are_those_of_all_samples_in_batches_of_any_size(monkeypatch):
     logits, target = samples()
     found, alone = findings(), BiasedLabelStatistics(10)
     alone.update(logits, target)
@@ -35,11 +35,7 @@ def test_the_measures_and_the_largest_entropies_are_those_of_all_samples_in_batc
     assert (first.label, first.entropy) == (int(target[first.index]), pytest.approx(float(entropy.max())))
     probs = logits[first.index].softmax(0)
     assert first.top[0] == (int(probs.argmax()), pytest.approx(float(probs.max())))
-
-
-def test_the_temperature_is_found_on_samples_in_equal_distances(monkeypatch):
-    monkeypatch.setattr(measures, '_KEPT', 20)
-    logits, target = samples()
+    monkeypatch.setattr(measures, '_KEPT', 20)  # of many samples, the temperature is that of some in equal distances
     found = findings(batch=7)
     assert found.temperature_samples == 20
     assert found.temperature == pytest.approx(best_temperature(logits[::3], target[::3])[0], rel=1e-6)

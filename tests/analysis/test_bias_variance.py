@@ -11,21 +11,16 @@ from scipy.stats import entropy as scipy_entropy
 from scipy.stats import norm
 
 from wsld_plugin.analysis import bias_variance
-from wsld_plugin.analysis.bias_variance import (
-    QUANTITIES,
-    Decomposition,
-    decompose,
-    entropy,
-    interval,
-    resample_models,
-    resample_samples,
-)
+from wsld_plugin.analysis.bias_variance import decompose, entropy, interval, resample_models, resample_samples
 from wsld_plugin.errors import ConfigError
 
 RNG = np.random.default_rng(0)
 LOGITS = 3 * RNG.standard_normal((6, 40, 5))
 LOG_P = log_softmax(LOGITS, axis=-1)
 LABELS = RNG.integers(5, size=40)
+BROKEN = LOG_P.copy()
+BROKEN[4, [1, 7], 0] = np.nan
+BROKEN[5, 0] = -np.inf
 POSTERIOR = softmax(RNG.standard_normal((40, 5)), axis=-1)
 
 
@@ -125,58 +120,42 @@ def test_cross_entropy_with_labels_drawn_from_the_posterior_exceeds_the_error_ag
     assert abs(of_labels.mean() - entropy([q])[0] - of_posterior.error[0]) < 4 * standard_error
 
 
-def with_nan():
-    broken = LOG_P.copy()
-    broken[4, [1, 7], 0] = np.nan
-    broken[5, 0] = -np.inf
-    return broken
-
-
 @pytest.mark.parametrize(('models', 'target', 'message'), [
     (LOG_P[:1], LABELS, '1 model given.*at least 2'),
     ([LOG_P[0], LOG_P[1][:30]], LABELS, r'model 1 .*\(30, 5\), model 0 of \(40, 5\)'),
-    (with_nan(), LABELS, 'model 4 has infinite or NaN log-probabilities for 2 of 40 samples'),
-    (LOG_P[:, :0], LABELS[:0], r'shape \(0, 5\)'),
-    (LOG_P[:, 0], LABELS, r'shape \(5,\)'),
-    (LOG_P, LABELS[:5], r'target of shape \(5,\)'),
-    (LOG_P, LABELS + .5, 'as integers'),
-    (LOG_P, LABELS + 3, 'expected 0 … 4'),
-    (LOG_P, POSTERIOR * 1.1, 'no probabilities'),
+    (BROKEN, LABELS, 'model 4 has infinite or NaN log-probabilities for 2 of 40 samples'),
+    (LOG_P[:, :0], LABELS[:0], r'shape \(0, 5\)'), (LOG_P[:, 0], LABELS, r'shape \(5,\)'),
+    (LOG_P, LABELS[:5], r'target of shape \(5,\)'), (LOG_P, LABELS + .5, 'as integers'),
+    (LOG_P, LABELS + 3, 'expected 0 … 4'), (LOG_P, POSTERIOR * 1.1, 'no probabilities'),
 ])
 def test_models_and_targets_that_do_not_fit_are_rejected(models, target, message):
     with pytest.raises(ConfigError, match=message):
         decompose(models, target)
 
 
-# Bootstrap
-
 MEAN = 2 * np.random.default_rng(0).standard_normal((60, 4))
 TRUE = softmax(np.random.default_rng(1).standard_normal((60, 4)), axis=-1)
 MODELS = GaussianModels(MEAN, .7).draw(6, seed=0)
 
 
-def test_resampled_totals_lie_about_the_estimate_and_add_up():
-    totals = decompose(MODELS, TRUE).totals()
-    for draws in (resample_samples(decompose(MODELS, TRUE), 2000), resample_models(MODELS, TRUE, 2000)):
+def test_resampled_totals_lie_about_the_estimate_as_a_mean_does_and_differences_over_samples_are_paired():
+    found = decompose(MODELS, TRUE)
+    over_samples, totals = resample_samples(found, 4000), found.totals()
+    for draws in (over_samples, resample_models(MODELS, TRUE, 2000)):
         np.testing.assert_allclose(draws['error'], draws['bias'] + draws['variance'])
-        for quantity in QUANTITIES:
+        for quantity in bias_variance.QUANTITIES:
             # what repetitions take from the variance is known to second order only
             assert draws[quantity].mean() == pytest.approx(totals[quantity], rel=.02)
-
-
-def test_the_spread_over_samples_is_the_standard_error_of_a_mean_and_differences_are_paired():
-    found = decompose(MODELS, TRUE)
-    draws = resample_samples(found, 4000)
-    assert draws['error'].std() == pytest.approx(found.error.std() / 60 ** .5, rel=.05)
-    assert draws['variance'].std() == pytest.approx(found.variance_corrected.std() / 60 ** .5, rel=.05)
+    assert over_samples['error'].std() == pytest.approx(found.error.std() / 60 ** .5, rel=.05)
+    assert over_samples['variance'].std() == pytest.approx(found.variance_corrected.std() / 60 ** .5, rel=.05)
     other = decompose(MODELS, np.roll(TRUE, 1, axis=-1))  # same models: same variance
-    assert np.ptp(draws['variance'] - resample_samples(other, 4000)['variance']) < 1e-12
+    assert np.ptp(over_samples['variance'] - resample_samples(other, 4000)['variance']) < 1e-12
 
 
 def test_an_interval_over_samples_contains_the_truth_and_one_over_models_widens_as_they_become_fewer():
     population = np.random.default_rng(99).exponential(size=(150, 60))
     held = sum(low <= 1 <= high for low, high in (
-        interval(resample_samples(Decomposition(2, error, error, 0 * error), 200)['error'])
+        interval(resample_samples(bias_variance.Decomposition(2, error, error, 0 * error), 200)['error'])
         for error in population))
     assert .86 < held / 150 <= 1
     widths = [np.ptp(interval(resample_models(GaussianModels(MEAN, .7).draw(count, 0), TRUE, 300)['variance']))
@@ -188,7 +167,7 @@ def test_sets_of_one_single_model_are_left_out():
     draws = resample_models(MODELS[:2], TRUE, 100)
     kept = np.isfinite(draws['variance'])
     assert 30 < kept.sum() < 70
-    for quantity in QUANTITIES:
+    for quantity in bias_variance.QUANTITIES:
         np.testing.assert_array_equal(np.isfinite(draws[quantity]), kept)
     assert np.ptp(draws['variance'][kept]) < 1e-12  # what remains is one of each
     assert interval(draws['variance']) == pytest.approx((draws['variance'][kept][0], ) * 2)

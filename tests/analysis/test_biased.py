@@ -31,31 +31,22 @@ def membership(row, k):
     return [Fraction(sum(c in order[:k] for order in orders), len(orders)) for c in range(len(row))]
 
 
-def oracle(inside, labels):
-    """Unreliability, ambiguity, its class and all shares Pr(c ∈ Ω_k | y = b), sample after sample, in fractions."""
-    def share(wrong, chosen):
-        return sum(inside[i][wrong] for i in chosen) / Fraction(len(chosen))
-    of = [[i for i, y in enumerate(labels) if y == b] for b in range(5)]
-    shares = [share(c, [i for i, y in enumerate(labels) if y != c]) for c in range(5)]
-    unreliability = 1 - sum(inside[i][y] for i, y in enumerate(labels)) / Fraction(len(labels))
-    return float(unreliability), float(max(shares)), shares.index(max(shares)), [
-        [float(share(c, of[b])) for c in range(5)] for b in range(5)]
-
-
 @pytest.mark.parametrize('ties', [False, True])
 def test_every_k_and_its_companion_equal_counting_over_sets(ties):
     logits, target = random_samples(n=25, c=5, ties=ties)
     found = measured(logits, target, bootstrap=3, keys=range(25))
+    labels = target.numpy()
     for k in range(1, 6):
-        unreliability, ambiguity, wrong, shares = oracle([membership(row, k) for row in logits.tolist()],
-                                                         target.tolist())
-        assert found.unreliability[k - 1] == pytest.approx(unreliability, abs=1e-12)
-        assert found.ambiguity[k - 1] == pytest.approx(ambiguity, abs=1e-12)
-        assert ties or k == 5 or found.ambiguous_class[k - 1] == wrong
+        inside = np.array([membership(row, k) for row in logits.tolist()], dtype=float)
+        ambiguity = [inside[labels != wrong, wrong].mean() for wrong in range(5)]
+        assert found.unreliability[k - 1] == pytest.approx(1 - inside[range(25), labels].mean(), abs=1e-12)
+        assert found.ambiguity[k - 1] == pytest.approx(max(ambiguity), abs=1e-12)
+        assert ties or k == 5 or found.ambiguous_class[k - 1] == np.argmax(ambiguity)
+        shares = np.stack([inside[labels == label].mean(0) for label in range(5)])
+        np.fill_diagonal(shares, -1)
         label, wrong, share = found.companions[k - 1]
-        assert share == pytest.approx(max(shares[b][c] for b in range(5) for c in range(5) if b != c), abs=1e-12)
-        assert shares[label][wrong] == pytest.approx(share, abs=1e-12)
-        assert label != wrong
+        assert share == pytest.approx(shares.max(), abs=1e-12)
+        assert shares[label, wrong] == pytest.approx(share, abs=1e-12)
     np.testing.assert_allclose(measured(logits, target, max_k=2).ambiguity, found.ambiguity[:2])
 
 
@@ -104,7 +95,7 @@ def test_by_class_equals_the_measure_of_that_class_alone_and_one_without_samples
     assert measured(torch.randn(4, 101), torch.arange(4), max_k=2).companions == []  # of many classes none is kept
 
 
-def test_an_increasing_map_of_the_logits_and_a_permutation_of_classes_change_nothing():
+def test_an_increasing_map_and_a_permutation_of_classes_change_nothing_but_half_precision_makes_ties():
     logits, target = random_samples()
     found = measured(logits, target)
     order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
@@ -113,6 +104,9 @@ def test_an_increasing_map_of_the_logits_and_a_permutation_of_classes_change_not
                   measured(logits[:, order], inverse[target])):
         np.testing.assert_allclose(other.ambiguity, found.ambiguity, atol=1e-12)
         np.testing.assert_allclose(other.unreliability, found.unreliability, atol=1e-12)
+    logits, target = torch.tensor([[1.0001, 1.0, 0.0]]).repeat(2, 1), torch.tensor([1, 2])
+    assert measured(logits, target).unreliability_by_class[1, 0] == 1
+    assert measured(logits.bfloat16(), target).unreliability_by_class[1, 0] == 0.5
 
 
 def test_a_replicate_counts_each_sample_as_often_as_its_poisson_weight():
@@ -132,7 +126,7 @@ def test_a_replicate_counts_each_sample_as_often_as_its_poisson_weight():
     assert (weights[8] != weights[7]).any()
 
 
-def test_the_interval_of_the_unreliability_is_that_of_a_share():
+def test_the_interval_of_the_unreliability_is_that_of_a_share_that_of_the_ambiguity_corrects_for_the_maximum():
     n, p = 2000, 0.3
     target = torch.zeros(n, dtype=torch.long)
     target[1::2] = 1
@@ -144,12 +138,9 @@ def test_the_interval_of_the_unreliability_is_that_of_a_share():
     assert low < found.unreliability[0] < high
     assert (high - low) / 2 == pytest.approx(expected, rel=0.2)
 
-
-def test_the_interval_of_the_ambiguity_corrects_for_the_maximum_over_classes():
     c = 40
-    generator = torch.Generator().manual_seed(0)
-    found = measured(torch.randn(2000, c, generator=generator), torch.arange(2000) % c, keys=range(2000),
-                     bootstrap=50)
+    logits = torch.randn(n, c, generator=torch.Generator().manual_seed(0))
+    found = measured(logits, torch.arange(n) % c, keys=range(n), bootstrap=50)
     truth = np.arange(1, c + 1) / c
     off = (found.ambiguity - truth)[:20]
     off_middle = (found.intervals['ambiguity'].mean(0) - truth)[:20]
@@ -190,33 +181,26 @@ def test_the_reduced_sums_of_batches_in_two_processes_are_those_of_one(tmp_path)
             torch.testing.assert_close(found[name], value)
 
 
-def test_half_precision_counts_the_ties_that_rounding_makes():
-    logits, target = torch.tensor([[1.0001, 1.0, 0.0]]).repeat(2, 1), torch.tensor([1, 2])
-    assert measured(logits, target).unreliability_by_class[1, 0] == 1
-    assert measured(logits.bfloat16(), target).unreliability_by_class[1, 0] == 0.5
-
-
 def test_settings_and_samples_that_do_not_fit_are_rejected():
     for settings, message in ((dict(max_k=7), 'max_k=7, expected an integer from 1'), (dict(bootstrap=-1), '=-1')):
         with pytest.raises(ConfigError, match=message):
             BiasedLabelStatistics(6, **settings)
     statistics = BiasedLabelStatistics(6, bootstrap=2)
-    logits, target = random_samples()
     with pytest.raises(ValueError, match='there are no samples'):
         statistics.result()
-    for keys in (None, range(59)):
-        with pytest.raises(ValueError, match='a key for each of the 60 samples'):
-            statistics.update(logits, target, keys)
-    logits[3, 2], logits[9] = float('nan'), float('-inf')
-    with pytest.raises(ValueError, match=r'2 of 60 samples have no usable logits .* at 3, 9 of the batch'):
-        statistics.update(logits, target, range(60))
+    logits, target = random_samples()
+    broken = logits.clone()
+    broken[3, 2], broken[9] = float('nan'), float('-inf')
+    for given, keys, message in (
+            (logits, None, 'a key for each of the 60 samples'), (logits, range(59), 'each of the 60 samples'),
+            (broken, range(60), '2 of 60 samples have no usable logits .* at 3, 9 of the batch')):
+        with pytest.raises(ValueError, match=message):
+            statistics.update(given, target, keys)
     assert float(statistics.sums['count'].sum()) == 0
     with pytest.raises(ValueError, match='class 6'):
         statistics.update(torch.zeros(1, 6), torch.tensor([6]), [0])
-    statistics = BiasedLabelStatistics(3)
-    statistics.update(torch.tensor([[3., 2, 1], [3, 2, 1]]), torch.full((2,), 2))
     with pytest.raises(ValueError, match='all 2 samples have the label 2, 1 of 3 classes'):
-        statistics.result()
+        measured(torch.tensor([[3., 2, 1], [3, 2, 1]]), torch.full((2,), 2))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

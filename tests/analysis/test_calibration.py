@@ -23,17 +23,6 @@ def measured(logits, target):
     return statistics.result()
 
 
-def ece_oracle(logits, target, bins=15):
-    """Bin after bin, sample after sample, in plain Python."""
-    error = 0.0
-    probs = softmax(logits.double().numpy(), axis=1)
-    for b in range(bins):
-        rows = [i for i, row in enumerate(probs) if b / bins < max(row) <= (b + 1) / bins]
-        right = sum(int(np.argmax(probs[i]) == target[i]) for i in rows)
-        error += abs(right - sum(max(probs[i]) for i in rows)) / len(probs)
-    return error
-
-
 def test_scores_and_confusion_equal_scikit_learns_and_loops_over_bins_and_classes():
     logits, target = random_samples()
     found, probs = measured(logits, target), softmax(logits.double().numpy(), axis=1)
@@ -42,7 +31,10 @@ def test_scores_and_confusion_equal_scikit_learns_and_loops_over_bins_and_classe
     halves = [brier_score_loss((target == k).int(), probs[:, k]) for k in range(5)]
     assert found.brier == pytest.approx(sum(halves), rel=1e-9)
     assert found.entropy == pytest.approx(float(-(probs * np.log(probs)).sum(1).mean()), rel=1e-9)
-    assert found.ece == pytest.approx(ece_oracle(logits, target), abs=1e-12)
+    confidence, right = probs.max(1), probs.argmax(1) == target.numpy()
+    bins = [(b / 15 < confidence) & (confidence <= (b + 1) / 15) for b in range(15)]
+    gaps = [abs(right[rows].sum() - confidence[rows].sum()) for rows in bins]
+    assert found.ece == pytest.approx(sum(gaps) / 200, abs=1e-12)
     on_a_boundary = measured(torch.zeros(3, 5), torch.tensor([0, 1, 1]))  # 3/15
     assert on_a_boundary.bins[:4, 0].tolist() == [0, 0, 3, 0]
     np.testing.assert_array_equal(found.top, confusion_matrix(target, logits.argmax(1)))
@@ -108,20 +100,21 @@ def test_samples_that_cannot_be_measured_are_rejected():
         CalibrationStatistics(1)
     with pytest.raises(ValueError, match='no samples'):
         CalibrationStatistics(5).result()
-    logits, target = random_samples()
-    logits[[1, 4]] = float('nan')
-    for measure in (measured, best_temperature):
-        with pytest.raises(ValueError, match=r'2 of 200 samples .* at 1, 4 of the batch'):
-            measure(logits, target)
+    broken, target = random_samples()
+    broken[[1, 4]] = float('nan')
+    indices, shape = torch.zeros(2, dtype=torch.long), r'\(N, 5\) with at least one'
+    for logits, given, error, message in (
+            (broken, target, ValueError, r'2 of 200 samples .* at 1, 4 of the batch'),
+            (torch.zeros(0, 5), indices[:0], ValueError, shape), (torch.zeros(2, 4), indices, ValueError, shape),
+            (torch.zeros(5), indices, ValueError, shape),
+            (torch.zeros(2, 5).long(), indices, TypeError, 'floating point'),
+            (torch.zeros(2, 5), torch.full((2, 5), 0.2), ValueError, 'one right class')):
+        with pytest.raises(error, match=message):
+            CalibrationStatistics(5).update(logits, given)
+    with pytest.raises(ValueError, match=r'2 of 200 samples .* at 1, 4 of the batch'):
+        best_temperature(broken, target)
     with pytest.raises(ValueError, match='logit -inf'):
         best_temperature(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1]))
-    for bad in (torch.zeros(0, 5), torch.zeros(2, 4), torch.zeros(5)):
-        with pytest.raises(ValueError, match=r'\(N, 5\) with at least one'):
-            CalibrationStatistics(5).update(bad, torch.zeros(len(bad), dtype=torch.long))
-    with pytest.raises(TypeError, match='floating point'):
-        CalibrationStatistics(5).update(torch.zeros(2, 5, dtype=torch.long), torch.zeros(2, dtype=torch.long))
-    with pytest.raises(ValueError, match='one right class'):
-        CalibrationStatistics(5).update(torch.zeros(2, 5), torch.full((2, 5), 0.2))
 
 
 def test_the_most_confused_pair_comes_first_and_equals_are_ordered_by_probability():
@@ -132,9 +125,7 @@ def test_the_most_confused_pair_comes_first_and_equals_are_ordered_by_probabilit
     assert pairs[0].probability == pytest.approx(float(logits[:3].softmax(1)[:, 1].mean()))
     assert [pair.mistakes for pair in pairs[1:]] == [0, 0]
     assert pairs[1].probability > pairs[2].probability
-
-
-def test_no_class_is_confused_with_itself_without_any_probability_or_without_samples():
+    # no class with itself, without any probability or without samples
     certain = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])
     assert measured(certain, torch.tensor([0, 1])).most_confused(10) == []
     logits, target = random_samples(n=80)

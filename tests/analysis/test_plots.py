@@ -8,16 +8,7 @@ from soft_label_pages import Page, findings
 
 from wsld_plugin.analysis import plots
 from wsld_plugin.analysis.bias_variance import QUANTITIES
-from wsld_plugin.analysis.plots import (
-    Series,
-    entropies,
-    misleading,
-    plot_bias_variance,
-    plot_plane,
-    plot_runs,
-    reliability,
-    svg,
-)
+from wsld_plugin.analysis.plots import Series, entropies, misleading, plot_runs, reliability, svg
 from wsld_plugin.errors import ConfigError
 
 RECORD = dict(epoch=1, tau=4.0, regularization_label=.5, regularization_row=.1, weight_histogram=[0, 20])
@@ -82,7 +73,7 @@ def test_runs_whose_file_is_missing_damaged_or_of_another_length_and_files_other
 
 
 def test_a_point_of_the_plane_has_its_measures_and_its_mean_accuracy(tmp_path, drawn):
-    plot_plane(tmp_path / 'plane.png', [(0.0, 0.1, [98.0, 99.0]), (0.5, 0.7, [20.0])], 'plane')
+    plots.plot_plane(tmp_path / 'plane.png', [(0.0, 0.1, [98.0, 99.0]), (0.5, 0.7, [20.0])], 'plane')
     axes = drawn[0].axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[0.0, 0.1], [0.5, 0.7]]
     assert axes.collections[0].get_array().tolist() == [98.5, 20.0]
@@ -95,7 +86,7 @@ def test_error_bias_and_variance_are_drawn_with_intervals_that_need_not_hold_the
     values = dict.fromkeys(QUANTITIES, (.2, .3))
     everywhere = Series('hard labels', None, dict.fromkeys(QUANTITIES, (.25, )))
     rows = {'τ': [Series('KD', [1., 4.], values, bars), everywhere], 'epoch': [Series('KD', [20, 40], values)]}
-    plot_bias_variance(tmp_path / 'a.png', rows, 'title')
+    plots.plot_bias_variance(tmp_path / 'a.png', rows, 'title')
     panels = drawn[0].axes
     assert len(panels) == 6
     assert panels[0].lines[0].get_xydata().tolist() == [[1, .2], [4, .3]]

@@ -48,16 +48,12 @@ def test_half_precision_is_measured_in_float32_and_a_given_cross_entropy_of_the_
     torch.testing.assert_close(found['weight'], wsld_weights(student, teacher, target))
 
 
-def test_the_summary_of_two_halves_adds_up_to_that_of_the_whole():
-    measures = sample_measures(*case(), 2.0)
-    whole, halves = summarize(measures), summarize(measures[:, :20]) + summarize(measures[:, 20:])
-    assert whole[0] == 60
-    torch.testing.assert_close(halves, whole, rtol=1e-12, atol=0)
-
-
-def test_a_description_has_the_means_and_the_quantiles_of_the_weights():
+def test_summaries_of_two_halves_add_up_and_are_described_by_means_and_quantiles_of_the_weights():
     measures = sample_measures(*case(n=5000), 2.0)
-    described = describe(summarize(measures))
+    whole, halves = summarize(measures), summarize(measures[:, :20]) + summarize(measures[:, 20:])
+    assert whole[0] == 5000
+    torch.testing.assert_close(halves, whole, rtol=1e-12, atol=0)
+    described = describe(whole)
     for name, values in by_name(measures).items():
         assert described[name] == pytest.approx(float(values.mean()), rel=1e-9)
     for percent in (10, 50, 90):

@@ -163,17 +163,7 @@ def test_an_interval_over_samples_contains_the_truth_and_one_over_models_widens_
     assert 1.5 < widths[1] / widths[0] < 6  # about √8
 
 
-def test_sets_of_one_single_model_are_left_out():
-    draws = resample_models(MODELS[:2], TRUE, 100)
-    kept = np.isfinite(draws['variance'])
-    assert 30 < kept.sum() < 70
-    for quantity in bias_variance.QUANTITIES:
-        np.testing.assert_array_equal(np.isfinite(draws[quantity]), kept)
-    assert np.ptp(draws['variance'][kept]) < 1e-12  # what remains is one of each
-    assert interval(draws['variance']) == pytest.approx((draws['variance'][kept][0], ) * 2)
-
-
-def test_a_resample_is_the_decomposition_of_these_models_in_blocks_of_any_size(monkeypatch):
+def test_a_resample_is_the_decomposition_of_these_models_in_blocks_of_any_size_without_sets_of_one_model(monkeypatch):
     draws = resample_models(MODELS, TRUE, 40, seed=3)
     counts = np.random.default_rng(3).multinomial(6, np.full(6, 1 / 6), size=40)
     for number, count in enumerate(counts):
@@ -185,6 +175,13 @@ def test_a_resample_is_the_decomposition_of_these_models_in_blocks_of_any_size(m
     monkeypatch.setattr(bias_variance, '_BLOCK', 7 * 4)  # of seven samples
     for quantity, values in resample_models(MODELS, TRUE, 40, seed=3).items():
         np.testing.assert_allclose(values, draws[quantity], rtol=1e-10)
+    draws = resample_models(MODELS[:2], TRUE, 100)
+    kept = np.isfinite(draws['variance'])
+    assert 30 < kept.sum() < 70
+    for quantity in bias_variance.QUANTITIES:
+        np.testing.assert_array_equal(np.isfinite(draws[quantity]), kept)
+    assert np.ptp(draws['variance'][kept]) < 1e-12  # what remains is one of each
+    assert interval(draws['variance']) == pytest.approx((draws['variance'][kept][0], ) * 2)
 
 
 def test_the_variance_of_two_classes_is_an_integral_over_the_difference_of_their_logits():

@@ -34,21 +34,18 @@ def run(folder, tau=4.0, epochs=3, histogram=(0, ) * 49 + (20, )):
         for epoch in range(epochs)]))
 
 
-def test_curves_are_those_of_the_runs_and_a_share_is_drawn_at_the_right_edge_of_its_bin(tmp_path, drawn):
+def test_curves_are_those_of_the_runs_and_runs_of_one_temperature_are_seeds_in_a_folder_named_across(tmp_path, drawn):
     runs = [run(tmp_path / 'a', histogram=[2, 0, 1, 1]), run(tmp_path / 'b', histogram=[4, 0, 0, 0])]
     plot_runs(tmp_path / 'picture.png', runs)
     at_label, in_row, weights = drawn[0].axes
     np.testing.assert_allclose(at_label.lines[-1].get_xydata(), [[1, .5], [2, .5], [3, .5]])
     np.testing.assert_allclose(in_row.lines[-1].get_xydata(), [[1, 0], [2, .1], [3, .2]])
-    # of eight weights six are at most 1/4, none between that and 1/2
+    # at the right edge of its bin: of eight weights six are at most 1/4, none between that and 1/2
     np.testing.assert_allclose(weights.lines[0].get_xydata(), [[0, 0], [.25, .75], [.5, .75], [.75, .875], [1, 1]])
-
-
-def test_runs_of_one_temperature_are_seeds_within_a_folder_and_named_by_folder_across(tmp_path, drawn):
     runs = [run(tmp_path / name, tau) for name, tau in (('kd/seed0', 4.0), ('kd/seed1', 4.0), ('smooth/seed0', 4.0),
                                                         ('low/seed0', 1.0))]
     plot_runs(tmp_path / 'picture.png', runs)
-    at_label = drawn[0].axes[0]
+    at_label = drawn[1].axes[0]
     assert at_label.get_legend_handles_labels()[1] == ['τ = 1', 'τ = 4, kd', 'τ = 4, smooth']
     assert len(at_label.lines) == 4 + 3  # the runs and the means
 

@@ -85,7 +85,7 @@ def test_known_cross_entropy_of_the_teacher_replaces_that_of_its_logits():
 
 @each_kind
 @pytest.mark.parametrize('reading', ['label', 'row'])
-def test_each_group_has_its_factor_and_the_mean_divides_by_all(kind, reading):
+def test_each_group_has_its_factor_also_in_half_precision_and_the_mean_divides_by_all_but_needs_labels(kind, reading):
     student, teacher, target = case(40, 6, torch.float64)
     chosen = regularization_samples(student, teacher, target, 2.0, reading)
     values = per_sample(kind, student, teacher, target)
@@ -93,6 +93,11 @@ def test_each_group_has_its_factor_and_the_mean_divides_by_all(kind, reading):
     loss = kind(2.0, .9, samples=dict(reading=reading, regularization=.3, others=2))
     assert loss(student, teacher, target).item() == pytest.approx(expected.item(), rel=1e-12)
     assert 0 < chosen.sum() < 40
+    student, teacher = student.bfloat16(), teacher.bfloat16()
+    mixed = torch.full((40, 6), .02).scatter_(1, target[:, None], .9)
+    assert torch.equal(loss(student, teacher, mixed), loss(student.float(), teacher.float(), mixed))
+    with pytest.raises(ConfigError, match=r"gt_labels=dict\(recorder='target'"):
+        KD(2.0, samples=dict(regularization=0))(student, teacher)
 
 
 def infinite_case(regularization):
@@ -123,16 +128,3 @@ def test_a_dropped_sample_contributes_nothing_even_if_infinite_but_other_infinit
     assert module(student.index_fill(0, torch.tensor([5]), torch.nan), teacher, target).isnan()
     student, teacher, target, _ = infinite_case(dropped == 'others')
     assert module(student, teacher, target) == torch.inf
-
-
-def test_sample_factors_accept_half_precision_and_probabilities():
-    student, teacher, target = case(40, 6, torch.bfloat16)
-    mixed = torch.full((40, 6), .02).scatter_(1, target[:, None], .9)
-    loss = WSLD(2.0, samples=dict(regularization=0))
-    assert torch.equal(loss(student, teacher, mixed), loss(student.float(), teacher.float(), mixed))
-
-
-def test_sample_factors_of_kd_without_labels_say_what_to_add():
-    student, teacher, _ = case()
-    with pytest.raises(ConfigError, match=r"gt_labels=dict\(recorder='target'"):
-        KD(2.0, samples=dict(regularization=0))(student, teacher)

@@ -92,37 +92,27 @@ def test_only_three_channels_are_reversed(pixels):
 
 @pytest.mark.parametrize('mix', [Mixup(alpha=0.8), CutMix(alpha=1.0)])
 def test_it_commutes_with_mixing(mix, pixels):
-    scores = torch.eye(3)
-
-    def mixed(inputs):
+    source, target, mixed = rgb(), ClsDataPreprocessor(mean=[10.0, 20.0, 30.0], std=[40.0, 50.0, 60.0]), []
+    for preprocessor in (source, target):
         np.random.seed(1)  # noqa: NPY002  mmpretrain draws from numpy's and torch's global generators
         torch.manual_seed(1)
-        return mix(inputs.clone(), scores)[0]
-
-    source, target = rgb(), ClsDataPreprocessor(mean=[10.0, 20.0, 30.0], std=[40.0, 50.0, 60.0])
-    found = renormalize(source, target)
-    inputs = mixed(seen_by(source, pixels))
-    assert not torch.equal(inputs, seen_by(source, pixels))
-    torch.testing.assert_close(found(inputs), mixed(seen_by(target, pixels)), rtol=1e-6, atol=1e-5)
+        mixed.append(mix(seen_by(preprocessor, pixels), torch.eye(3))[0])
+    assert not torch.equal(mixed[0], seen_by(source, pixels))
+    torch.testing.assert_close(renormalize(source, target)(mixed[0]), mixed[1], rtol=1e-6, atol=1e-5)
 
 
-@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
-def test_type_and_memory_format_are_kept_the_input_is_left_alone_and_constants_stay_float32(dtype, pixels):
+def test_type_and_memory_format_are_kept_and_constants_stay_float32_in_no_state_dict_and_follow_the_module(pixels):
     found = renormalize(rgb(), half())
-    inputs = seen_by(rgb(), pixels).to(dtype, memory_format=torch.channels_last)
-    before = inputs.clone()
-    with torch.no_grad():
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        inputs = seen_by(rgb(), pixels).to(dtype, memory_format=torch.channels_last)
+        before = inputs.clone()
         out = found(inputs)
-    assert out.dtype == dtype
-    assert out.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(inputs, before)
-    expected = (inputs.double() * found.scale.double() + found.shift.double()).to(dtype)
-    eps = torch.finfo(dtype).eps
-    torch.testing.assert_close(out, expected, rtol=2 * eps, atol=2 * min(eps, 1e-7))
-
-
-def test_constants_are_in_no_state_dict_and_follow_the_module():
-    found = renormalize(rgb(), half())
+        assert out.dtype == dtype
+        assert out.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(inputs, before)
+        expected = (inputs.double() * found.scale.double() + found.shift.double()).to(dtype)
+        eps = torch.finfo(dtype).eps
+        torch.testing.assert_close(out, expected, rtol=2 * eps, atol=2 * min(eps, 1e-7))
     assert found.state_dict() == {}
     assert list(found.parameters()) == []
     assert found.to('meta').scale.device.type == 'meta'
@@ -130,16 +120,12 @@ def test_constants_are_in_no_state_dict_and_follow_the_module():
         'Renormalize(scale=[2.0], shift=[0.0], flip=True)')
 
 
-class Scaling(BaseDataPreprocessor):
-    pass
-
-
 def test_padding_that_differs_and_an_unknown_preprocessor_are_refused_unless_both_models_share_it():
     with pytest.raises(ConfigError, match=r'multiples of 32 pixels for one .* of 1 for .*pad_size_divisor'):
         renormalize(rgb(pad_size_divisor=32), rgb())
     with pytest.raises(ConfigError, match=r'padding of value 0 becomes .*, expected 0'):
         renormalize(rgb(pad_size_divisor=32), rgb(mean=[127.5], std=[127.5], pad_size_divisor=32))
-    shared = Scaling()
+    shared = type('Scaling', (BaseDataPreprocessor,), {})()
     for pair in ((rgb(), shared), (shared, rgb())):
         with pytest.raises(ConfigError, match=r'how a Scaling normalises is not known.*ClsDataPreprocessor'):
             renormalize(*pair)

@@ -48,7 +48,7 @@ def fake_runs(folder, models=6, std=1.0, seed=0, epochs=(1, 2), teachers=0):
     return runs, [np.load(run.work_dir / FOLDER / f'epoch_{max(epochs)}.npy') for run in runs if epochs]
 
 
-def test_a_finding_is_the_decomposition_of_the_predictions_and_notes_shared_teachers(tmp_path):
+def test_a_finding_is_the_decomposition_of_the_predictions_with_a_paired_difference_and_notes_on_teachers(tmp_path):
     runs, last = fake_runs(tmp_path)
     (finding, ), left_out = measure_cells(plan(), {HARD: runs})
     assert left_out == []
@@ -73,8 +73,6 @@ def test_a_finding_is_the_decomposition_of_the_predictions_and_notes_shared_teac
         assert finding.teachers == teachers
         assert finding.notes == () if note is None else note in finding.notes[0]
 
-
-def test_the_difference_from_the_first_method_is_paired(tmp_path):
     hard, _ = fake_runs(tmp_path / 'a', std=1.5)
     kd, _ = fake_runs(tmp_path / 'b', std=.5)
     first, second = measure_cells(plan(), {HARD: hard, KD: kd})[0]

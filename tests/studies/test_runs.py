@@ -12,8 +12,8 @@ from wsld_plugin.studies import runs
 from wsld_plugin.studies.runs import Result, finished, train_all, train_missing, train_run
 
 
-def test_a_run_has_its_seed_and_options_gives_its_result_and_is_not_repeated(fake_train, tmp_path):
-    one = run(tmp_path / 'a', options=('x.y=1', ))
+def test_a_run_has_its_seed_and_options_is_not_repeated_and_keeps_its_folder_from_other_settings(fake_train, tmp_path):
+    one = run(tmp_path / 'a', options=('x.y=1', ), settings='old')
     assert finished(one) is None
     result = train_run(one)
     assert (result.seed, result.last_accuracy, result.best_accuracy) == (7, 60.0, 70.0)
@@ -23,6 +23,16 @@ def test_a_run_has_its_seed_and_options_gives_its_result_and_is_not_repeated(fak
     again = train_run(one)
     assert calls(one) == [f'c.py --work-dir {one.work_dir} --resume --cfg-options randomness.seed=7 x.y=1']
     assert json.dumps(result.__dict__) == json.dumps(again.__dict__) == json.dumps(finished(one).__dict__)
+
+    changed = run(tmp_path / 'a', options=('x.y=1', ), settings='new')
+    for attempt in (finished, train_run):
+        with pytest.raises(RunError, match=r'c, seed 7: .*/a was trained with other settings'):
+            attempt(changed)
+    assert finished(one).last_accuracy == 60.0
+    with pytest.raises(RunError):
+        train_run(run(tmp_path / 'unfinished', 'fails.py', settings='old'))
+    with pytest.raises(RunError, match='other settings'):
+        train_run(run(tmp_path / 'unfinished', settings='new'))
 
 
 def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
@@ -37,20 +47,6 @@ def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
     assert runs.training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)  # without the suspension
     assert runs.accuracy_curve(tmp_path) == [(1, 11), (2, 22)]
     assert runs.current_epoch(tmp_path) == 4
-
-
-def test_a_folder_with_other_settings_is_rejected_and_kept(fake_train, tmp_path):
-    train_run(run(tmp_path / 'a', settings='old'))
-    changed = run(tmp_path / 'a', settings='new')
-    for attempt in (finished, train_run):
-        with pytest.raises(RunError, match=r'c, seed 7: .*/a was trained with other settings'):
-            attempt(changed)
-    assert finished(run(tmp_path / 'a', settings='old')).last_accuracy == 60.0
-
-    with pytest.raises(RunError):
-        train_run(run(tmp_path / 'unfinished', 'fails.py', settings='old'))
-    with pytest.raises(RunError, match='other settings'):
-        train_run(run(tmp_path / 'unfinished', settings='new'))
 
 
 def test_a_run_that_outlived_its_killed_parent_is_not_trained_twice(fake_train, tmp_path):

@@ -177,7 +177,17 @@ def test_labels_that_are_hidden_or_mixed_later_are_rejected_with_their_place(pla
             list(subject.batches())
 
 
-def test_other_classes_or_another_order_are_rejected(plain, tmp_path):
+def test_other_classes_or_another_order_settings_and_weights_that_do_not_fit_are_rejected(plain, tmp_path):
+    (tmp_path / 'bare.py').write_text('a = 1\n')
+    for given, settings, message in (
+            (plain, dict(split='tests'), "Did you mean 'test'"),
+            (plain, dict(max_samples=0), 'max_samples=0, expected an integer of 1'),
+            (plain, dict(options={'modle.type': 'x'}), 'modle'), (plain[:1], {}, 'names no trained weights'),
+            ([str(tmp_path / 'bare.py')], {}, r'bare\.py has no model.*config of a classifier, or of a distil')):
+        with pytest.raises(ConfigError, match=message):
+            find_subject(*given, **settings)
+    with pytest.raises(FileNotFoundError, match=r'not\.pth'):
+        find_subject(plain[0], str(tmp_path / 'not.pth'))
     model = digits_classifier(8)
     model['head']['num_classes'] = 7
     torch.save(build(model).state_dict(), tmp_path / 'seven.pth')
@@ -189,20 +199,6 @@ def test_other_classes_or_another_order_are_rejected(plain, tmp_path):
                tmp_path / 'other.pth')
     with pytest.raises(ConfigError, match=r"in another order.*from class 1 on \(\['2'\] and \['1'\]\).*class_map"):
         find_subject(plain[0], str(tmp_path / 'other.pth'))
-
-
-def test_settings_and_weights_that_do_not_fit_are_rejected(plain, tmp_path):
-    (tmp_path / 'bare.py').write_text('a = 1\n')
-    for given, settings, message in (
-            (plain, dict(split='tests'), "Did you mean 'test'"),
-            (plain, dict(max_samples=0), 'max_samples=0, expected an integer of 1'),
-            (plain, dict(options={'modle.type': 'x'}), 'modle'),
-            (plain[:1], {}, 'names no trained weights'),
-            ([str(tmp_path / 'bare.py')], {}, r'bare\.py has no model.*config of a classifier, or of a distil')):
-        with pytest.raises(ConfigError, match=message):
-            find_subject(*given, **settings)
-    with pytest.raises(FileNotFoundError, match=r'not\.pth'):
-        find_subject(plain[0], str(tmp_path / 'not.pth'))
 
 
 def test_other_targets_than_one_known_class_are_rejected_with_what_to_do():
@@ -253,7 +249,11 @@ def test_the_loader_of_a_split_is_found_with_the_files_of_it_alone_else_another_
             find_loader(cfg, 'test' if split == 'val' else split)
 
 
-def test_a_data_set_has_images_and_keys_once():
+def test_a_data_set_has_images_and_keys_once_and_a_device_that_does_not_work_is_rejected():
+    assert (images.find_device('cpu'), images.find_device(None)) == ('cpu', get_device())
+    for name in ('cudaa', f'cuda:{torch.cuda.device_count()}'):
+        with pytest.raises(ConfigError, match=rf'device={name!r} cannot be used here .*expected one of cpu\b'):
+            images.find_device(name)
     for cfg in (DIGITS, dict(type='wsld_plugin.KeyedDataset', dataset=DIGITS)):
         dataset = build_dataset(cfg)
         assert isinstance(dataset, KeyedDataset)
@@ -269,11 +269,3 @@ def test_a_data_set_has_images_and_keys_once():
             raise ValueError('its own')
     with pytest.raises(ValueError, match='its own'):
         build_dataset(dict(type=Broken))
-
-
-def test_a_device_that_works_is_returned_and_another_is_rejected():
-    assert images.find_device('cpu') == 'cpu'
-    assert images.find_device(None) == get_device()
-    for name in ('cudaa', f'cuda:{torch.cuda.device_count()}'):
-        with pytest.raises(ConfigError, match=rf'device={name!r} cannot be used here .*expected one of cpu\b'):
-            images.find_device(name)

@@ -1,6 +1,5 @@
 import itertools
 import math
-import multiprocessing
 from fractions import Fraction
 
 import numpy as np
@@ -71,12 +70,11 @@ def test_the_best_k_is_one_for_a_perfect_teacher_two_if_the_second_choice_is_rig
 
 
 def test_margin_is_positive_exactly_below_the_edge():
-    grid = np.linspace(0, 1, 41)
-    unreliability, ambiguity = map(np.ravel, np.meshgrid(grid, grid))
+    unreliability, ambiguity = np.indices((41, 41)).reshape(2, -1) / 40
     margin = learnability_margin(unreliability, ambiguity)
     clear = np.abs(unreliability + ambiguity - 1) > 1e-9
     assert ((margin > 0) == (unreliability + ambiguity < 1))[clear].all()
-    inside = (unreliability < 1)
+    inside = unreliability < 1
     direct = np.log(2 * (1 - unreliability[inside]) / (1 - unreliability[inside] + ambiguity[inside]))
     np.testing.assert_allclose(margin[inside], direct, atol=1e-12)
 
@@ -128,8 +126,7 @@ def test_a_replicate_counts_each_sample_as_often_as_its_poisson_weight():
 
 def test_the_interval_of_the_unreliability_is_that_of_a_share_that_of_the_ambiguity_corrects_for_the_maximum():
     n, p = 2000, 0.3
-    target = torch.zeros(n, dtype=torch.long)
-    target[1::2] = 1
+    target = torch.arange(n) % 2
     wrong = torch.rand(n, generator=torch.Generator().manual_seed(0)) < p
     logits = torch.nn.functional.one_hot(torch.where(wrong, 1 - target, target), 2).float()
     found = measured(logits, target, keys=range(n), bootstrap=400)
@@ -153,7 +150,7 @@ def test_the_interval_of_the_unreliability_is_that_of_a_share_that_of_the_ambigu
     assert never.intervals['ambiguity'][:, 0].tolist() == [1, 1]
 
 
-def reduce_half(folder, rank, samples):
+def reduce_half(rank, folder, samples):
     """Every other sample on each rank, in batches."""
     torch.set_num_threads(1)
     distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
@@ -167,12 +164,7 @@ def reduce_half(folder, rank, samples):
 
 def test_the_reduced_sums_of_batches_in_two_processes_are_those_of_one(tmp_path):
     samples = random_samples(ties=True)
-    ranks = [multiprocessing.get_context('fork').Process(target=reduce_half, args=(tmp_path, rank, samples))
-             for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(60)
+    torch.multiprocessing.start_processes(reduce_half, (tmp_path, samples), nprocs=2, start_method='fork')
     whole = BiasedLabelStatistics(6, bootstrap=5)
     whole.update(*samples, range(60))
     for rank in range(2):

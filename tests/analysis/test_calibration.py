@@ -43,7 +43,7 @@ def test_scores_and_confusion_equal_scikit_learns_and_loops_over_bins_and_classe
         np.testing.assert_allclose(found.soft[label], probs[target == label].mean(0), atol=1e-12)
 
 
-def test_labels_drawn_from_the_soft_labels_are_calibrated_and_tempered_ones_are_not():
+def test_labels_drawn_from_soft_labels_are_calibrated_and_the_best_temperature_is_theirs_or_an_end():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(40_000, 4, generator=generator)
     drawn = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
@@ -51,9 +51,6 @@ def test_labels_drawn_from_the_soft_labels_are_calibrated_and_tempered_ones_are_
     assert measured(3 * logits, drawn).ece > 0.2
     assert best_temperature(logits, drawn)[0] == pytest.approx(1, abs=0.03)
     assert best_temperature(3 * logits, drawn)[0] == pytest.approx(3, abs=0.09)
-
-
-def test_the_best_temperature_is_where_the_derivative_vanishes_or_the_end_for_a_teacher_always_right_or_wrong():
     logits, target = random_samples()
     tau, nll = best_temperature(logits, target)
     beta = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)

@@ -69,22 +69,19 @@ def test_runs_whose_file_is_missing_damaged_or_of_another_length_and_files_other
     assert image.imread(picture).shape[1] > 1000
 
 
-def test_a_point_of_the_plane_has_its_measures_and_its_mean_accuracy(tmp_path, drawn):
+def test_a_plane_has_measures_and_mean_accuracies_and_bias_and_variance_intervals_with_or_without_their_estimate(tmp_path, drawn):
     plots.plot_plane(tmp_path / 'plane.png', [(0.0, 0.1, [98.0, 99.0]), (0.5, 0.7, [20.0])], 'plane')
     axes = drawn[0].axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[0.0, 0.1], [0.5, 0.7]]
     assert axes.collections[0].get_array().tolist() == [98.5, 20.0]
     assert [text.get_text() for text in axes.texts] == ['98', '20']
     assert axes.lines[0].get_xydata().sum(1).tolist() == [1, 1]
-
-
-def test_error_bias_and_variance_are_drawn_with_intervals_that_need_not_hold_their_estimate(tmp_path, drawn):
     bars = {quantity: [(.1, .3), (.4, .5)] for quantity in QUANTITIES}
     values = dict.fromkeys(QUANTITIES, (.2, .3))
     everywhere = Series('hard labels', None, dict.fromkeys(QUANTITIES, (.25, )))
     rows = {'τ': [Series('KD', [1., 4.], values, bars), everywhere], 'epoch': [Series('KD', [20, 40], values)]}
     plots.plot_bias_variance(tmp_path / 'a.png', rows, 'title')
-    panels = drawn[0].axes
+    panels = drawn[1].axes
     assert len(panels) == 6
     assert panels[0].lines[0].get_xydata().tolist() == [[1, .2], [4, .3]]
     (low, high), (low_4, high_4) = panels[0].collections[0].get_segments()

@@ -56,7 +56,7 @@ def test_every_factor_of_kd_is_where_the_equation_has_it(settings, factor, stude
         0.3 * factor * rel_entr(p, q).sum(), rel=1e-12)
 
 
-def test_loss_gradient_and_signature_are_those_of_mmrazor_for_any_number_of_classes():
+def test_loss_gradient_and_signature_are_those_of_mmrazor_but_the_teachers_cross_entropy_may_be_given():
     for tau, loss_weight, c in ((2, 2.5, 1000), (1.0, 1.0, 10)):
         student, teacher, labels = case(c=c)
         ours = WSLD(tau, loss_weight, num_classes=1000)(student, teacher, labels)
@@ -70,18 +70,11 @@ def test_loss_gradient_and_signature_are_those_of_mmrazor_for_any_number_of_clas
     ours, theirs = (inspect.signature(loss.forward).parameters for loss in (WSLD, RazorWSLD))
     assert list(ours)[:len(theirs)] == list(theirs)
     assert all(ours[name].default is not inspect.Parameter.empty for name in list(ours)[len(theirs):])
-
-
-def test_known_cross_entropy_of_the_teacher_replaces_that_of_its_logits():
-    student, teacher, labels = case()
-    exact = F.cross_entropy(teacher, labels, reduction='none')
-    rounded = teacher.round()
+    exact, rounded = F.cross_entropy(teacher, labels, reduction='none'), teacher.round()
     known = WSLD(2.0, 2.5)(student, rounded, labels, teacher_ce=exact)
     assert torch.equal(known, 2.5 * wsld(student, rounded, labels, 2.0, teacher_ce=exact))
     assert not torch.allclose(known, WSLD(2.0, 2.5)(student, rounded, labels))
 
-
-# samples: factors of the regularization samples and of the others
 
 @each_kind
 @pytest.mark.parametrize('reading', ['label', 'row'])

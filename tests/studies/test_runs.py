@@ -12,7 +12,7 @@ from wsld_plugin.studies import runs
 from wsld_plugin.studies.runs import Result, finished, train_all, train_missing, train_run
 
 
-def test_a_run_has_its_seed_and_options_is_not_repeated_and_keeps_its_folder_from_other_settings(fake_train, tmp_path):
+def test_a_run_has_its_seed_and_options_is_not_repeated_and_lets_no_other_settings_in(fake_train, tmp_path):
     one = run(tmp_path / 'a', options=('x.y=1', ), settings='old')
     assert finished(one) is None
     result = train_run(one)

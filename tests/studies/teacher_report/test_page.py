@@ -58,42 +58,33 @@ def test_the_numbers_are_those_found_for_any_number_of_classes():
     assert 'accompanies' not in Page(built(findings(n=101, c=101, max_k=3))).text()
 
 
-@pytest.fixture(scope='module')
-def classifier_of_digits(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('digits')
-    run_cfg(folder / 'run', digits_classifier(8)).dump(folder / 'digits.py')
-    return str(folder / 'digits.py'), str(teacher_file(folder / 'teacher.pth'))
-
-
-def test_page_and_numbers_agree_and_an_earlier_report_is_overwritten(classifier_of_digits, tmp_path):
+def test_page_and_numbers_agree_a_report_is_overwritten_and_nothing_is_written_if_something_is_wrong(tmp_path):
+    config, weights, new = str(tmp_path / 'digits.py'), teacher_file(tmp_path / 'teacher.pth'), str(tmp_path / 'new')
+    run_cfg(tmp_path / 'run', digits_classifier(8)).dump(config)
     arguments = dict(out=str(tmp_path / 'out'), device='cpu')
-    soft_labels_report(*classifier_of_digits, **arguments, max_samples=12)
-    folder, findings, sentence, notes = soft_labels_report(*classifier_of_digits, **arguments)
+    soft_labels_report(config, str(weights), **arguments, max_samples=12)
+    folder, findings, sentence, notes = soft_labels_report(config, str(weights), **arguments)
     report = json.loads((folder / 'report.json').read_text())
     seen = Page((folder / 'index.html').read_text())
     assert (report['verdict'], report['accuracy']) == (sentence, findings.calibration.accuracy)
     assert all(each in seen.text() for each in (sentence, *notes))
-    assert report['settings']['config'] == classifier_of_digits[0]
+    assert report['settings']['config'] == config
     assert set(report['settings']) >= {'checkpoint', 'split', 'machine', 'versions', 'date', 'largest_k', 'device'}
     assert sorted(path.name for path in folder.iterdir()) == ['index.html', 'report.json']
     assert (report['num_samples'], len(report['k'])) == (20, 10)
 
-
-def test_nothing_is_written_if_something_does_not_fit(classifier_of_digits, tmp_path):
     with pytest.raises(ConfigError, match='max_k=11'):
-        soft_labels_report(*classifier_of_digits, out=str(tmp_path / 'out'), max_k=11, device='cpu')
-    state = torch.load(classifier_of_digits[1])
+        soft_labels_report(config, str(weights), out=new, max_k=11, device='cpu')
+    state = torch.load(weights)
     state['head.fc.weight'][3] = 3e38  # finite, and no logit of it is
-    torch.save(state, tmp_path / 'broken.pth')
+    torch.save(state, weights)
     with pytest.raises(RunError, match='20 of 20 samples have no usable logits'):
-        soft_labels_report(classifier_of_digits[0], str(tmp_path / 'broken.pth'), out=str(tmp_path / 'out'),
-                           device='cpu')
-    assert not (tmp_path / 'out').exists()
+        soft_labels_report(config, str(weights), out=new, device='cpu')
     with pytest.raises(ConfigError, match='is a file'):
-        soft_labels_report('missing.py', out=str(tmp_path / 'broken.pth'))
+        soft_labels_report('missing.py', out=str(weights))
     with pytest.raises(ConfigError, match="device='cudaa'"):
-        soft_labels_report('missing.py', out=str(tmp_path / 'new'), device='cudaa')
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['broken.pth']
+        soft_labels_report('missing.py', out=new, device='cudaa')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['digits.py', 'out', 'teacher.pth']
 
 
 def test_an_earlier_report_and_other_files_are_accepted_and_a_page_without_a_report_is_not_overwritten(tmp_path):

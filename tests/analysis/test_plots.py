@@ -69,7 +69,7 @@ def test_runs_whose_file_is_missing_damaged_or_of_another_length_and_files_other
     assert image.imread(picture).shape[1] > 1000
 
 
-def test_a_plane_has_measures_and_mean_accuracies_and_bias_and_variance_intervals_with_or_without_their_estimate(tmp_path, drawn):
+def test_a_plane_has_measures_and_mean_accuracies_and_bias_and_variance_intervals_of_any_place(tmp_path, drawn):
     plots.plot_plane(tmp_path / 'plane.png', [(0.0, 0.1, [98.0, 99.0]), (0.5, 0.7, [20.0])], 'plane')
     axes = drawn[0].axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[0.0, 0.1], [0.5, 0.7]]

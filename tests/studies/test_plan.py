@@ -9,11 +9,8 @@ from wsld_plugin.studies.plan import load_plan
 from wsld_plugin.studies.runs import with_needs
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-TABLES = sorted((CONFIGS / 'reproduce').glob('*.py'))
-STUDIES = sorted((CONFIGS / 'bias_variance').glob('*.py'))
 TEACHER = CONFIGS / 'baselines/resnet18-w32_digits.py'
 KD = CONFIGS / 'kd/kd_resnet18-w32_resnet18-w8_digits.py'
-ALL = {'train_dataloader.dataset.num_samples': None}  # 1,200 images
 SHORT = {'train_cfg.max_epochs': 2}
 
 ONE = """
@@ -58,8 +55,7 @@ def runs_of(write, work_dir, *cells, common=None, seed=0, check_files=True):
 def test_a_plan_names_cells_seeds_and_the_published_figures_of_which_some_can_be_chosen(write, tmp_path):
     plan = load_plan(write("_NAME = 1\ndef _row(): pass\ntitle = 'T'\noptions = {'x.y': [1, 2]}\n"
                            + ONE.replace("source='S'", "source='S', epoch='best'")))
-    assert (plan.name, plan.title, plan.seeds) == ('plan', 'T', (0, 1))
-    assert plan.options == (('x.y', [1, 2]), )
+    assert (plan.name, plan.title, plan.seeds, plan.options) == ('plan', 'T', (0, 1), (('x.y', [1, 2]), ))
     cell, = plan.cells
     assert (cell.row, cell.method, cell.published, cell.source, cell.epoch) == ('a', 'KD', 70.66, 'S', 'best')
     assert cell.config == tmp_path / 'kd.py'
@@ -99,7 +95,7 @@ def test_an_invalid_plan_is_rejected(write, text, message):
 
 
 def test_every_plan_begins_with_its_command_and_gives_each_figure_a_source():
-    for path in TABLES + STUDIES:
+    for path in [*CONFIGS.glob('reproduce/*.py'), *CONFIGS.glob('bias_variance/*.py')]:
         tool = path.parent.name
         assert f'tools/{tool}.py configs/{tool}/{path.name}' in path.read_text().split('"""')[1]
         assert all(cell.published is None or cell.source for cell in load_plan(path).cells)
@@ -135,8 +131,7 @@ def test_a_run_needs_its_teachers_of_the_same_seed_and_only_options_of_the_plan_
     teacher, kd = runs_of(write, tmp_path, (TEACHER, {}), (KD, {}), seed=3)
     assert (teacher.config, teacher.seed, teacher.needs, teacher.options, teacher.epochs) == (TEACHER, 3, (), (), 20)
     assert teacher.work_dir == tmp_path / 'resnet18-w32_digits/seed3'
-    assert kd.needs == (teacher, )
-    assert kd.options == (f'model.teacher_ckpt={teacher.work_dir}/model_last.pth', )
+    assert (kd.needs, kd.options) == ((teacher, ), (f'model.teacher_ckpt={teacher.work_dir}/model_last.pth', ))
     kd, cached, ensemble = runs_of(
         write, tmp_path, (KD, {'model.teacher_bn': 'train'}),
         (CONFIGS / 'wsld/wsld_cached_resnet18-w32_resnet18-w8_digits.py', {'model.teacher.top_k': 3}),
@@ -156,8 +151,7 @@ def test_equal_runs_are_one_others_have_their_own_folder_and_settings_that_follo
     other = runs_of(write, tmp_path, (KD, {}), seed=1)
     equal = runs_of(write, tmp_path, (KD, {}), (TEACHER, SHORT))
     short = runs_of(write, tmp_path, (KD, {}), (TEACHER, {}), common=SHORT)
-    assert equal[0] == runs[0]
-    assert equal[1].work_dir == short[1].work_dir
+    assert (equal[0], equal[1].work_dir) == (runs[0], short[1].work_dir)
     assert len({run.work_dir for run in [*runs, *other, short[0]]}) == 4
     assert [str(run).removeprefix(KD.stem) for run in [*runs, *other]] == [
         ', seed 0', " (teacher_bn='train'), seed 0", ', seed 1']
@@ -226,7 +220,7 @@ def test_missing_files_too_few_images_for_the_parts_or_training_by_iteration_sto
         with pytest.raises(ConfigError, match=message):
             runs_of(write, out, (config, options))
     assert runs_of(write, tmp_path, (cifar, nowhere), check_files=False)
-    whole = f'{PARTS}options = {ALL}\nsize = 201'
+    whole = f"{PARTS}options = {{'train_dataloader.dataset.num_samples': None}}\nsize = 201"
     for text, message in (
             (whole, r'parts=6, size=201: the training set has 1200 images, 200 a part, expected 201 or more\. '
                     r'Use fewer parts or a smaller size\.'),

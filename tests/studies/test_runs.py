@@ -17,13 +17,11 @@ def test_a_run_has_its_seed_and_options_is_not_repeated_and_lets_no_other_settin
     assert finished(one) is None
     result = train_run(one)
     assert (result.seed, result.last_accuracy, result.best_accuracy) == (7, 60.0, 70.0)
-    assert result.curve == [(1, 50.0), (2, 70.0), (3, 60.0)]
-    assert result.seconds == pytest.approx(0.2)
+    assert (result.curve, result.seconds) == ([(1, 50.0), (2, 70.0), (3, 60.0)], pytest.approx(0.2))
     assert 'torch 2' in result.machine
     again = train_run(one)
     assert calls(one) == [f'c.py --work-dir {one.work_dir} --resume --cfg-options randomness.seed=7 x.y=1']
     assert json.dumps(result.__dict__) == json.dumps(again.__dict__) == json.dumps(finished(one).__dict__)
-
     changed = run(tmp_path / 'a', options=('x.y=1', ), settings='new')
     for attempt in (finished, train_run):
         with pytest.raises(RunError, match=r'c, seed 7: .*/a was trained with other settings'):
@@ -45,8 +43,7 @@ def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
         (tmp_path / start / 'vis_data/scalars.json').write_text(
             ''.join(json.dumps(line) + '\n' for line in lines) + '{"accuracy/top1": 9, "ep')  # interrupted
     assert runs.training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)  # without the suspension
-    assert runs.accuracy_curve(tmp_path) == [(1, 11), (2, 22)]
-    assert runs.current_epoch(tmp_path) == 4
+    assert (runs.accuracy_curve(tmp_path), runs.current_epoch(tmp_path)) == ([(1, 11), (2, 22)], 4)
 
 
 def test_a_run_that_outlived_its_killed_parent_is_not_trained_twice(fake_train, tmp_path):

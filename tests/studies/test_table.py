@@ -50,8 +50,7 @@ def test_lines_are_mean_and_deviation_of_the_last_and_the_best_epoch_and_the_tab
     ran = lines_of({**RESULTS, WSLD: [result(70.0, seconds=1800.)], OTHER: [result(50.0, seconds=36000.)]})
     table, notes = markdown_table(ran).split('\n\n')
     lines = table.splitlines()
-    assert len(lines) == 2 + len(RESULTS)
-    assert len({len(line) for line in lines}) == 1
+    assert (len(lines), len({len(line) for line in lines})) == (2 + len(RESULTS), 1)
     assert 'published, %' in lines[0]
     assert '91.50 ± 1.50' in lines[3]
     assert [row[5] for row in rows_of(table)] == ['10 s', '10 s', '30 min', '10.0 h']

@@ -113,8 +113,7 @@ def test_type_and_memory_format_are_kept_and_constants_stay_float32_in_no_state_
         expected = (inputs.double() * found.scale.double() + found.shift.double()).to(dtype)
         eps = torch.finfo(dtype).eps
         torch.testing.assert_close(out, expected, rtol=2 * eps, atol=2 * min(eps, 1e-7))
-    assert found.state_dict() == {}
-    assert list(found.parameters()) == []
+    assert (found.state_dict(), list(found.parameters())) == ({}, [])
     assert found.to('meta').scale.device.type == 'meta'
     assert repr(Renormalize(torch.full((1, 1, 1), 2.0), torch.zeros(1, 1, 1), flip=True)) == (
         'Renormalize(scale=[2.0], shift=[0.0], flip=True)')

@@ -71,7 +71,6 @@ def test_a_classifier_gives_its_own_logits_and_images_of_all_samples_or_of_a_few
     assert everything(few)[2] == [0, 5, 10, 14, 19]
     assert '5 of 20 images were measured; 15 were left out' in few.notes[0]
     assert [key.index for key in find_subject(*plain, max_samples=50).keys] == list(range(20))
-
     np.testing.assert_array_equal(subject.image(7), Digits(split='test').get_data_info(7)['img'][..., 0])
     pixels = torch.arange(12, dtype=torch.uint8).view(3, 2, 2)
     monkeypatch.setattr(type(subject.dataset), '__getitem__', lambda *_: dict(inputs=pixels))
@@ -119,7 +118,6 @@ def test_a_teacher_or_a_part_of_it_that_makes_its_soft_labels_from_the_labels_is
     torch.testing.assert_close(logits.softmax(1).gather(1, target[:, None]), torch.full((20, 1), 0.9))
     with pytest.raises(ConfigError, match='leave it out'):
         find_subject(config, 'a.pth')
-
     members = [dict(model=digits_classifier(8), checkpoint=str(teacher_file(tmp_path / 'one.pth'))),
                dict(model=virtual, checkpoint=False)]
     cfg = run_cfg(tmp_path / 'run', digits_distillation(

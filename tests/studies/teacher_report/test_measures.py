@@ -49,8 +49,7 @@ def test_what_is_written_is_json_with_all_classes():
     assert len(again['classes']) == 40
     assert again['classes'][35] == dict(name='class 35', samples=0, accuracy=None, nll=None, entropy=None,
                                         label_prob=None)
-    assert (again['nll'], again['temperature']) == ('inf', None)
-    assert again['num_samples'] == 30
+    assert (again['nll'], again['temperature'], again['num_samples']) == ('inf', None, 30)
     right = as_json(findings(logits=5.0 * torch.eye(10).repeat(6, 1)))
     assert (right['temperature_at_end'], again['temperature_at_end']) == (True, False)
     assert math.isfinite(right['temperature_nll'])

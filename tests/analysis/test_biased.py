@@ -1,6 +1,5 @@
 import itertools
 import math
-import multiprocessing
 from fractions import Fraction
 
 import numpy as np
@@ -12,12 +11,10 @@ from wsld_plugin.analysis.biased import BiasedLabelStatistics, learnability_marg
 from wsld_plugin.errors import ConfigError
 
 
-def random_samples(n=60, c=6, seed=0, ties=False):
-    generator = torch.Generator().manual_seed(seed)
+def random_samples(n=60, c=6, ties=False):
+    generator = torch.Generator().manual_seed(0)
     logits = torch.randn(n, c, generator=generator)
-    if ties:
-        logits = logits.round()
-    return logits, torch.randint(0, c, (n,), generator=generator)
+    return logits.round() if ties else logits, torch.randint(0, c, (n,), generator=generator)
 
 
 def measured(logits, target, keys=None, **settings):
@@ -33,62 +30,26 @@ def membership(row, k):
     return [Fraction(sum(c in order[:k] for order in orders), len(orders)) for c in range(len(row))]
 
 
-def oracle(logits, target, k):
-    """By sets, sample after sample, in fractions."""
-    rows, labels, c = logits.tolist(), target.tolist(), logits.shape[1]
-    inside = [membership(row, k) for row in rows]
-    unreliability = 1 - sum(inside[i][y] for i, y in enumerate(labels)) / Fraction(len(rows))
-    shares = []
-    for wrong in range(c):
-        others = [i for i, y in enumerate(labels) if y != wrong]
-        shares.append(sum(inside[i][wrong] for i in others) / Fraction(len(others)) if others else Fraction(0))
-    return float(unreliability), float(max(shares)), shares.index(max(shares))
-
-
 @pytest.mark.parametrize('ties', [False, True])
-def test_every_k_equals_counting_over_sets(ties):
+def test_every_k_and_its_companion_equal_counting_over_sets(ties):
     logits, target = random_samples(n=25, c=5, ties=ties)
-    found = measured(logits, target)
-    for k in range(1, 6):
-        unreliability, share, wrong = oracle(logits, target, k)
-        assert found.unreliability[k - 1] == pytest.approx(unreliability, abs=1e-12)
-        assert found.ambiguity[k - 1] == pytest.approx(share, abs=1e-12)
-        assert ties or k == 5 or found.ambiguous_class[k - 1] == wrong
-    np.testing.assert_allclose(measured(logits, target, max_k=2).ambiguity, found.ambiguity[:2])
-
-
-def test_the_companion_equals_counting_over_the_sets_of_each_class():
-    logits, target = random_samples(n=25, c=5, ties=True)
     found = measured(logits, target, bootstrap=3, keys=range(25))
+    labels = target.numpy()
     for k in range(1, 6):
         inside = np.array([membership(row, k) for row in logits.tolist()], dtype=float)
-        shares = np.stack([inside[target.numpy() == label].mean(0) for label in range(5)])
+        ambiguity = [inside[labels != wrong, wrong].mean() for wrong in range(5)]
+        assert found.unreliability[k - 1] == pytest.approx(1 - inside[range(25), labels].mean(), abs=1e-12)
+        assert found.ambiguity[k - 1] == pytest.approx(max(ambiguity), abs=1e-12)
+        assert ties or k == 5 or found.ambiguous_class[k - 1] == np.argmax(ambiguity)
+        shares = np.stack([inside[labels == label].mean(0) for label in range(5)])
         np.fill_diagonal(shares, -1)
         label, wrong, share = found.companions[k - 1]
         assert share == pytest.approx(shares.max(), abs=1e-12)
         assert shares[label, wrong] == pytest.approx(share, abs=1e-12)
-        assert share >= found.ambiguity[k - 1] - 1e-12
+    np.testing.assert_allclose(measured(logits, target, max_k=2).ambiguity, found.ambiguity[:2])
 
 
-def test_a_class_without_samples_has_no_companion_and_many_classes_have_none_kept():
-    logits, target = random_samples()
-    found = measured(logits[target < 2], target[target < 2])
-    assert all(pair.label < 2 and 0 <= pair.share <= 1 for pair in found.companions)
-    assert measured(torch.randn(4, 101), torch.arange(4), max_k=2).companions == []
-
-
-def test_a_uniform_teacher_is_on_the_edge_for_every_k():
-    c = 10
-    target = torch.arange(5 * c) % c
-    found = measured(torch.zeros(5 * c, c), target)
-    k = np.arange(1, c + 1)
-    np.testing.assert_allclose(found.unreliability, 1 - k / c, atol=1e-12)
-    np.testing.assert_allclose(found.ambiguity, k / c, atol=1e-12)
-    np.testing.assert_allclose(found.margin, 0, atol=1e-12)
-    assert found.best_k is None
-
-
-def test_the_best_k_is_one_for_a_perfect_teacher_and_two_if_the_second_choice_is_right():
+def test_the_best_k_is_one_for_a_perfect_teacher_two_if_the_second_choice_is_right_and_none_for_a_uniform_one():
     target = torch.arange(80) % 10
     right = torch.nn.functional.one_hot(target, 10).double()
     found = measured(right, target)
@@ -101,20 +62,24 @@ def test_the_best_k_is_one_for_a_perfect_teacher_and_two_if_the_second_choice_is
     assert found.unreliability[:2].tolist() == [1, 0]
     assert found.best_k == 2
     assert found.margin[0] == -np.inf
+    found = measured(torch.zeros(80, 10), target)  # on the edge for every k
+    np.testing.assert_allclose(found.unreliability, 1 - np.arange(1, 11) / 10, atol=1e-12)
+    np.testing.assert_allclose(found.ambiguity, np.arange(1, 11) / 10, atol=1e-12)
+    np.testing.assert_allclose(found.margin, 0, atol=1e-12)
+    assert found.best_k is None
 
 
 def test_margin_is_positive_exactly_below_the_edge():
-    grid = np.linspace(0, 1, 41)
-    unreliability, ambiguity = map(np.ravel, np.meshgrid(grid, grid))
+    unreliability, ambiguity = np.indices((41, 41)).reshape(2, -1) / 40
     margin = learnability_margin(unreliability, ambiguity)
     clear = np.abs(unreliability + ambiguity - 1) > 1e-9
     assert ((margin > 0) == (unreliability + ambiguity < 1))[clear].all()
-    inside = (unreliability < 1)
+    inside = unreliability < 1
     direct = np.log(2 * (1 - unreliability[inside]) / (1 - unreliability[inside] + ambiguity[inside]))
     np.testing.assert_allclose(margin[inside], direct, atol=1e-12)
 
 
-def test_by_class_equals_the_measure_of_that_class_alone():
+def test_by_class_equals_the_measure_of_that_class_alone_and_one_without_samples_has_none_and_no_companion():
     logits, target = random_samples()
     found = measured(logits, target)
     for label in range(6):
@@ -122,11 +87,13 @@ def test_by_class_equals_the_measure_of_that_class_alone():
         places = logits[chosen].argsort(1, descending=True).eq(label).nonzero()[:, 1].numpy()
         alone = (places[:, None] >= np.arange(1, 7)).mean(0)
         np.testing.assert_allclose(found.unreliability_by_class[label], alone, atol=1e-12)
-    missing = measured(logits[target != 2], target[target != 2])
-    assert np.isnan(missing.unreliability_by_class[2]).all()
+    missing = measured(logits[target < 2], target[target < 2])
+    assert np.isnan(missing.unreliability_by_class[2:]).all()
+    assert all(pair.label < 2 and 0 <= pair.share <= 1 for pair in missing.companions)
+    assert measured(torch.randn(4, 101), torch.arange(4), max_k=2).companions == []  # of many classes none is kept
 
 
-def test_an_increasing_map_of_the_logits_and_a_permutation_of_classes_change_nothing():
+def test_an_increasing_map_and_a_permutation_of_classes_change_nothing_but_half_precision_makes_ties():
     logits, target = random_samples()
     found = measured(logits, target)
     order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
@@ -135,6 +102,9 @@ def test_an_increasing_map_of_the_logits_and_a_permutation_of_classes_change_not
                   measured(logits[:, order], inverse[target])):
         np.testing.assert_allclose(other.ambiguity, found.ambiguity, atol=1e-12)
         np.testing.assert_allclose(other.unreliability, found.unreliability, atol=1e-12)
+    logits, target = torch.tensor([[1.0001, 1.0, 0.0]]).repeat(2, 1), torch.tensor([1, 2])
+    assert measured(logits, target).unreliability_by_class[1, 0] == 1
+    assert measured(logits.bfloat16(), target).unreliability_by_class[1, 0] == 0.5
 
 
 def test_a_replicate_counts_each_sample_as_often_as_its_poisson_weight():
@@ -154,10 +124,9 @@ def test_a_replicate_counts_each_sample_as_often_as_its_poisson_weight():
     assert (weights[8] != weights[7]).any()
 
 
-def test_the_interval_of_the_unreliability_is_that_of_a_share():
+def test_the_interval_of_the_unreliability_is_that_of_a_share_that_of_the_ambiguity_corrects_for_the_maximum():
     n, p = 2000, 0.3
-    target = torch.zeros(n, dtype=torch.long)
-    target[1::2] = 1
+    target = torch.arange(n) % 2
     wrong = torch.rand(n, generator=torch.Generator().manual_seed(0)) < p
     logits = torch.nn.functional.one_hot(torch.where(wrong, 1 - target, target), 2).float()
     found = measured(logits, target, keys=range(n), bootstrap=400)
@@ -166,12 +135,9 @@ def test_the_interval_of_the_unreliability_is_that_of_a_share():
     assert low < found.unreliability[0] < high
     assert (high - low) / 2 == pytest.approx(expected, rel=0.2)
 
-
-def test_the_interval_of_the_ambiguity_corrects_for_the_maximum_over_classes():
     c = 40
-    generator = torch.Generator().manual_seed(0)
-    found = measured(torch.randn(2000, c, generator=generator), torch.arange(2000) % c, keys=range(2000),
-                     bootstrap=50)
+    logits = torch.randn(n, c, generator=torch.Generator().manual_seed(0))
+    found = measured(logits, torch.arange(n) % c, keys=range(n), bootstrap=50)
     truth = np.arange(1, c + 1) / c
     off = (found.ambiguity - truth)[:20]
     off_middle = (found.intervals['ambiguity'].mean(0) - truth)[:20]
@@ -184,7 +150,7 @@ def test_the_interval_of_the_ambiguity_corrects_for_the_maximum_over_classes():
     assert never.intervals['ambiguity'][:, 0].tolist() == [1, 1]
 
 
-def reduce_half(folder, rank, samples):
+def reduce_half(rank, folder, samples):
     """Every other sample on each rank, in batches."""
     torch.set_num_threads(1)
     distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
@@ -198,12 +164,7 @@ def reduce_half(folder, rank, samples):
 
 def test_the_reduced_sums_of_batches_in_two_processes_are_those_of_one(tmp_path):
     samples = random_samples(ties=True)
-    context = multiprocessing.get_context('fork')
-    ranks = [context.Process(target=reduce_half, args=(tmp_path, rank, samples)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(60)
+    torch.multiprocessing.start_processes(reduce_half, (tmp_path, samples), nprocs=2, start_method='fork')
     whole = BiasedLabelStatistics(6, bootstrap=5)
     whole.update(*samples, range(60))
     for rank in range(2):
@@ -212,33 +173,26 @@ def test_the_reduced_sums_of_batches_in_two_processes_are_those_of_one(tmp_path)
             torch.testing.assert_close(found[name], value)
 
 
-def test_half_precision_counts_the_ties_that_rounding_makes():
-    logits, target = torch.tensor([[1.0001, 1.0, 0.0]]).repeat(2, 1), torch.tensor([1, 2])
-    assert measured(logits, target).unreliability_by_class[1, 0] == 1
-    assert measured(logits.bfloat16(), target).unreliability_by_class[1, 0] == 0.5
-
-
 def test_settings_and_samples_that_do_not_fit_are_rejected():
     for settings, message in ((dict(max_k=7), 'max_k=7, expected an integer from 1'), (dict(bootstrap=-1), '=-1')):
         with pytest.raises(ConfigError, match=message):
             BiasedLabelStatistics(6, **settings)
     statistics = BiasedLabelStatistics(6, bootstrap=2)
-    logits, target = random_samples()
     with pytest.raises(ValueError, match='there are no samples'):
         statistics.result()
-    for keys in (None, range(59)):
-        with pytest.raises(ValueError, match='a key for each of the 60 samples'):
-            statistics.update(logits, target, keys)
-    logits[3, 2], logits[9] = float('nan'), float('-inf')
-    with pytest.raises(ValueError, match=r'2 of 60 samples have no usable logits .* at 3, 9 of the batch'):
-        statistics.update(logits, target, range(60))
+    logits, target = random_samples()
+    broken = logits.clone()
+    broken[3, 2], broken[9] = float('nan'), float('-inf')
+    for given, keys, message in (
+            (logits, None, 'a key for each of the 60 samples'), (logits, range(59), 'each of the 60 samples'),
+            (broken, range(60), '2 of 60 samples have no usable logits .* at 3, 9 of the batch')):
+        with pytest.raises(ValueError, match=message):
+            statistics.update(given, target, keys)
     assert float(statistics.sums['count'].sum()) == 0
     with pytest.raises(ValueError, match='class 6'):
         statistics.update(torch.zeros(1, 6), torch.tensor([6]), [0])
-    statistics = BiasedLabelStatistics(3)
-    statistics.update(torch.tensor([[3., 2, 1], [3, 2, 1]]), torch.full((2,), 2))
     with pytest.raises(ValueError, match='all 2 samples have the label 2, 1 of 3 classes'):
-        statistics.result()
+        measured(torch.tensor([[3., 2, 1], [3, 2, 1]]), torch.full((2,), 2))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

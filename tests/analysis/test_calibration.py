@@ -10,9 +10,9 @@ from wsld_plugin.analysis.calibration import TEMPERATURES, CalibrationStatistics
 from wsld_plugin.errors import ConfigError
 
 
-def random_samples(n=200, c=5, scale=2.0, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    logits = scale * torch.randn(n, c, generator=generator)
+def random_samples(n=200, c=5):
+    generator = torch.Generator().manual_seed(0)
+    logits = 2.0 * torch.randn(n, c, generator=generator)
     drawn = torch.multinomial((logits / 2).softmax(1), 1, generator=generator)[:, 0]  # right at temperature 2
     return logits, drawn
 
@@ -23,18 +23,7 @@ def measured(logits, target):
     return statistics.result()
 
 
-def ece_oracle(logits, target, bins=15):
-    """Bin after bin, sample after sample, in plain Python."""
-    error = 0.0
-    probs = softmax(logits.double().numpy(), axis=1)
-    for b in range(bins):
-        rows = [i for i, row in enumerate(probs) if b / bins < max(row) <= (b + 1) / bins]
-        right = sum(int(np.argmax(probs[i]) == target[i]) for i in rows)
-        error += abs(right - sum(max(probs[i]) for i in rows)) / len(probs)
-    return error
-
-
-def test_scores_equal_scikit_learns():
+def test_scores_and_confusion_equal_scikit_learns_and_loops_over_bins_and_classes():
     logits, target = random_samples()
     found, probs = measured(logits, target), softmax(logits.double().numpy(), axis=1)
     assert found.accuracy == pytest.approx(accuracy_score(target, probs.argmax(1)))
@@ -42,16 +31,19 @@ def test_scores_equal_scikit_learns():
     halves = [brier_score_loss((target == k).int(), probs[:, k]) for k in range(5)]
     assert found.brier == pytest.approx(sum(halves), rel=1e-9)
     assert found.entropy == pytest.approx(float(-(probs * np.log(probs)).sum(1).mean()), rel=1e-9)
-
-
-def test_calibration_error_equals_a_loop_over_bins():
-    logits, target = random_samples()
-    assert measured(logits, target).ece == pytest.approx(ece_oracle(logits, target), abs=1e-12)
+    confidence, right = probs.max(1), probs.argmax(1) == target.numpy()
+    bins = [(b / 15 < confidence) & (confidence <= (b + 1) / 15) for b in range(15)]
+    gaps = [abs(right[rows].sum() - confidence[rows].sum()) for rows in bins]
+    assert found.ece == pytest.approx(sum(gaps) / 200, abs=1e-12)
     on_a_boundary = measured(torch.zeros(3, 5), torch.tensor([0, 1, 1]))  # 3/15
     assert on_a_boundary.bins[:4, 0].tolist() == [0, 0, 3, 0]
+    np.testing.assert_array_equal(found.top, confusion_matrix(target, logits.argmax(1)))
+    assert measured(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([2])).top[2].tolist() == [0.5, 0.5, 0]
+    for label in range(5):
+        np.testing.assert_allclose(found.soft[label], probs[target == label].mean(0), atol=1e-12)
 
 
-def test_labels_drawn_from_the_soft_labels_are_calibrated_and_tempered_ones_are_not():
+def test_labels_drawn_from_soft_labels_are_calibrated_and_the_best_temperature_is_theirs_or_an_end():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(40_000, 4, generator=generator)
     drawn = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
@@ -59,9 +51,6 @@ def test_labels_drawn_from_the_soft_labels_are_calibrated_and_tempered_ones_are_
     assert measured(3 * logits, drawn).ece > 0.2
     assert best_temperature(logits, drawn)[0] == pytest.approx(1, abs=0.03)
     assert best_temperature(3 * logits, drawn)[0] == pytest.approx(3, abs=0.09)
-
-
-def test_the_best_temperature_is_where_the_derivative_vanishes():
     logits, target = random_samples()
     tau, nll = best_temperature(logits, target)
     beta = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
@@ -72,45 +61,31 @@ def test_the_best_temperature_is_where_the_derivative_vanishes():
     grid = np.geomspace(*TEMPERATURES, 400)
     rows = logits.double().numpy()
     assert nll <= min(-log_softmax(rows / t, axis=1)[range(200), target].mean() for t in grid) + 1e-12
-
-
-def test_a_teacher_that_is_always_right_has_the_smallest_temperature_and_one_always_wrong_the_largest():
-    logits = torch.eye(4)
-    assert best_temperature(logits, torch.arange(4))[0] == pytest.approx(TEMPERATURES[0])
-    assert best_temperature(logits, (torch.arange(4) + 1) % 4)[0] == pytest.approx(TEMPERATURES[1])
+    for wrong, end in enumerate(TEMPERATURES):
+        assert best_temperature(torch.eye(4), (torch.arange(4) + wrong) % 4)[0] == pytest.approx(end)
 
 
 def test_extreme_and_uniform_logits_have_known_scores():
     found = measured(torch.tensor([[1e4, 0.0], [0.0, 1e4]]), torch.tensor([0, 0]))
-    assert found.nll == pytest.approx(5000)
-    assert found.brier == pytest.approx(1)
-    assert found.entropy == 0
+    assert (found.nll, found.brier, found.entropy) == pytest.approx((5000, 1, 0), abs=0)
     assert measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1])).nll == math.inf
     found = measured(torch.zeros(8, 4), torch.arange(8) % 4)
-    assert (found.accuracy, found.ece) == (0.25, 0)
-    assert (found.nll, found.entropy) == pytest.approx((math.log(4), math.log(4)))
-    assert found.brier == pytest.approx(0.75)
-    assert found.entropy_counts[-1] == 8
+    assert (found.accuracy, found.ece, found.entropy_counts[-1]) == (0.25, 0, 8)
+    assert (found.nll, found.entropy, found.brier) == pytest.approx((math.log(4), math.log(4), 0.75))
 
 
-def test_by_class_equals_the_scores_of_that_class_alone():
+def test_batches_add_up_and_by_class_are_the_scores_of_that_class_alone():
     logits, target = random_samples()
-    found = measured(logits, target)
+    found, statistics = measured(logits, target), CalibrationStatistics(5)
+    for part in (slice(70), slice(70, None)):
+        statistics.update(logits[part], target[part])
+    parts = statistics.result()
+    assert (parts.nll, parts.ece, parts.brier) == pytest.approx((found.nll, found.ece, found.brier))
+    np.testing.assert_allclose(parts.soft, found.soft)
     for label in range(5):
         alone = measured(logits[target == label], target[target == label])
         assert found.by_class[label, :4] == pytest.approx(
             [alone.num_samples, alone.accuracy, alone.nll, alone.entropy])
-    assert np.isnan(measured(logits[target != 1], target[target != 1]).by_class[1, 1:]).all()
-
-
-def test_batches_add_up_to_the_whole():
-    logits, target = random_samples()
-    statistics = CalibrationStatistics(5)
-    for part in (slice(70), slice(70, None)):
-        statistics.update(logits[part], target[part])
-    found, whole = statistics.result(), measured(logits, target)
-    assert (found.nll, found.ece, found.brier) == pytest.approx((whole.nll, whole.ece, whole.brier))
-    np.testing.assert_allclose(found.soft, whole.soft)
 
 
 def test_samples_that_cannot_be_measured_are_rejected():
@@ -118,36 +93,21 @@ def test_samples_that_cannot_be_measured_are_rejected():
         CalibrationStatistics(1)
     with pytest.raises(ValueError, match='no samples'):
         CalibrationStatistics(5).result()
-    logits, target = random_samples()
-    logits[[1, 4]] = float('nan')
-    for measure in (measured, best_temperature):
-        with pytest.raises(ValueError, match=r'2 of 200 samples .* at 1, 4 of the batch'):
-            measure(logits, target)
+    broken, target = random_samples()
+    broken[[1, 4]] = float('nan')
+    indices, shape = torch.zeros(2, dtype=torch.long), r'\(N, 5\) with at least one'
+    for logits, given, error, message in (
+            (broken, target, ValueError, r'2 of 200 samples .* at 1, 4 of the batch'),
+            (torch.zeros(0, 5), indices[:0], ValueError, shape), (torch.zeros(2, 4), indices, ValueError, shape),
+            (torch.zeros(5), indices, ValueError, shape),
+            (torch.zeros(2, 5).long(), indices, TypeError, 'floating point'),
+            (torch.zeros(2, 5), torch.full((2, 5), 0.2), ValueError, 'one right class')):
+        with pytest.raises(error, match=message):
+            CalibrationStatistics(5).update(logits, given)
+    with pytest.raises(ValueError, match=r'2 of 200 samples .* at 1, 4 of the batch'):
+        best_temperature(broken, target)
     with pytest.raises(ValueError, match='logit -inf'):
         best_temperature(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1]))
-    for bad in (torch.zeros(0, 5), torch.zeros(2, 4), torch.zeros(5)):
-        with pytest.raises(ValueError, match=r'\(N, 5\) with at least one'):
-            CalibrationStatistics(5).update(bad, torch.zeros(len(bad), dtype=torch.long))
-    with pytest.raises(TypeError, match='floating point'):
-        CalibrationStatistics(5).update(torch.zeros(2, 5, dtype=torch.long), torch.zeros(2, dtype=torch.long))
-    with pytest.raises(ValueError, match='one right class'):
-        CalibrationStatistics(5).update(torch.zeros(2, 5), torch.full((2, 5), 0.2))
-
-
-# Confusion
-
-
-def test_top_classes_equal_scikit_learns_confusion_matrix():
-    logits, target = random_samples(n=80)
-    np.testing.assert_array_equal(measured(logits, target).top, confusion_matrix(target, logits.argmax(1)))
-    assert measured(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([2])).top[2].tolist() == [0.5, 0.5, 0]
-
-
-def test_mean_soft_labels_equal_a_loop_over_classes():
-    logits, target = random_samples(n=80)
-    soft = measured(logits, target).soft
-    for label in range(5):
-        np.testing.assert_allclose(soft[label], logits[target == label].double().softmax(1).mean(0), atol=1e-12)
 
 
 def test_the_most_confused_pair_comes_first_and_equals_are_ordered_by_probability():
@@ -158,14 +118,12 @@ def test_the_most_confused_pair_comes_first_and_equals_are_ordered_by_probabilit
     assert pairs[0].probability == pytest.approx(float(logits[:3].softmax(1)[:, 1].mean()))
     assert [pair.mistakes for pair in pairs[1:]] == [0, 0]
     assert pairs[1].probability > pairs[2].probability
-
-
-def test_no_class_is_confused_with_itself_without_any_probability_or_without_samples():
+    # no class with itself, without any probability or without samples
     certain = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])
     assert measured(certain, torch.tensor([0, 1])).most_confused(10) == []
     logits, target = random_samples(n=80)
     found = measured(logits[target != 3], target[target != 3])
-    assert np.isnan(found.soft[3]).all()
+    assert np.isnan([*found.soft[3], *found.by_class[3, 1:]]).all()
     pairs = found.most_confused(100)
     assert len(pairs) == 16
     assert all(pair.label not in (3, pair.taken_for) for pair in pairs)

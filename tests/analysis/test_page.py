@@ -21,21 +21,16 @@ def test_a_table_has_its_own_box_and_is_cut_with_a_line_that_says_so():
     assert 'rows' not in Page(table(('a', ), [[1]], 'one')).text()
 
 
-def test_text_is_never_markup():
+def test_a_page_requests_nothing_and_text_is_never_markup():
     seen = Page(document('<i>', 'Δ < 1 & γ', ['<u>'], section('<b>', figure('', '<em>caption</em>', 'details'))))
     assert not any(seen.all(tag) for tag in 'bui')
     assert seen.all('em')
     assert all(text in seen.text() for text in ('<i>', 'Δ < 1 & γ', '<u>', '<b>'))
-
-
-def test_a_page_requests_nothing():
-    seen = Page(document('heading', 'verdict', []))
     policy = [each['content'] for each in seen.all('meta') if each.get('http-equiv') == 'Content-Security-Policy']
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
-    assert 'url(' not in CSS
-    assert '@import' not in CSS
-    assert not seen.all('ul')
+    assert not any(source in CSS for source in ('url(', '@import'))
     assert seen.all('html') == [dict(lang='en')]
+    assert not Page(document('heading', 'verdict', [])).all('ul')
 
 
 def test_an_image_is_recovered_from_its_address_and_a_large_one_is_scaled_down():

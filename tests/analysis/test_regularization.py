@@ -18,7 +18,7 @@ def by_name(measures):
 
 
 @pytest.mark.parametrize('soft_target', [False, True])
-def test_each_measure_is_what_its_function_gives(soft_target):
+def test_each_measure_is_what_its_function_gives_also_in_half_precision_or_for_a_given_cross_entropy(soft_target):
     student, teacher, target = case()
     if soft_target:
         target = .8 * F.one_hot(target, 5).double() + .04
@@ -34,30 +34,22 @@ def test_each_measure_is_what_its_function_gives(soft_target):
     assert set(found) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, msg=name)
-
-
-def test_half_precision_is_measured_in_float32_and_a_given_cross_entropy_of_the_teacher_is_used():
-    student, teacher, target = case(dtype=torch.bfloat16)
-    found = sample_measures(student, teacher, target, 4.0)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, sample_measures(student.float(), teacher.float(), target, 4.0))
-    student, teacher, target = case()
     exact = F.cross_entropy(teacher, target, reduction='none')
-    found = by_name(sample_measures(student, teacher.round(), target, 2.0, exact))
-    assert torch.equal(found['teacher_ce'], exact)
-    torch.testing.assert_close(found['weight'], wsld_weights(student, teacher, target))
+    given = by_name(sample_measures(student, teacher.round(), target, 2.0, exact))
+    assert torch.equal(given['teacher_ce'], exact)
+    torch.testing.assert_close(given['weight'], wsld_weights(student, teacher, target))
+    student, teacher = student.bfloat16(), teacher.bfloat16()
+    half = sample_measures(student, teacher, target, 4.0)
+    assert half.dtype == torch.float32
+    assert torch.equal(half, sample_measures(student.float(), teacher.float(), target, 4.0))
 
 
-def test_the_summary_of_two_halves_adds_up_to_that_of_the_whole():
-    measures = sample_measures(*case(), 2.0)
-    whole, halves = summarize(measures), summarize(measures[:, :20]) + summarize(measures[:, 20:])
-    assert whole[0] == 60
-    torch.testing.assert_close(halves, whole, rtol=1e-12, atol=0)
-
-
-def test_a_description_has_the_means_and_the_quantiles_of_the_weights():
+def test_summaries_of_two_halves_add_up_and_are_described_by_means_and_quantiles_of_the_weights():
     measures = sample_measures(*case(n=5000), 2.0)
-    described = describe(summarize(measures))
+    whole, halves = summarize(measures), summarize(measures[:, :20]) + summarize(measures[:, 20:])
+    assert whole[0] == 5000
+    torch.testing.assert_close(halves, whole, rtol=1e-12, atol=0)
+    described = describe(whole)
     for name, values in by_name(measures).items():
         assert described[name] == pytest.approx(float(values.mean()), rel=1e-9)
     for percent in (10, 50, 90):

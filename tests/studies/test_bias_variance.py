@@ -12,13 +12,13 @@ from wsld_plugin.errors import ConfigError, RunError
 from wsld_plugin.hooks.predictions import FOLDER, write_array
 from wsld_plugin.studies import bias_variance
 from wsld_plugin.studies.bias_variance import Finding, measure_cells, paragraphs, study
-from wsld_plugin.studies.plan import Cell, Plan, load_plan
+from wsld_plugin.studies.plan import Cell, Plan
 from wsld_plugin.studies.runs import Result, Run
 from wsld_plugin.studies.table import Score
 
-CONFIG = Path(__file__).parents[2] / 'configs/baselines/resnet18-w8_digits.py'
 HARD, KD = Cell('students', 'hard labels', Path('s.py')), Cell('KD', 'τ = 4', Path('kd.py'), tau=4.0)
 LABELS = np.random.default_rng(9).integers(3, size=30)
+POSTERIORS = softmax(np.random.default_rng(1).standard_normal((30, 3)), axis=-1)
 INTERVALS = dict(error=(.9, 1.1), bias=(.5, .7), variance=(.3, .5))
 TOTALS = dict(error=1.0, bias=.6, variance=.4, bias_found=.68, variance_found=.32)
 ALONE = Finding('students', 'hard labels', None, 5, 597, Score.of([86.5, 89.5]), {20: TOTALS, 40: TOTALS}, INTERVALS,
@@ -48,7 +48,7 @@ def fake_runs(folder, models=6, std=1.0, seed=0, epochs=(1, 2), teachers=0):
     return runs, [np.load(run.work_dir / FOLDER / f'epoch_{max(epochs)}.npy') for run in runs if epochs]
 
 
-def test_a_finding_is_the_decomposition_of_the_predictions_against_posteriors_if_known(tmp_path):
+def test_a_finding_is_the_decomposition_of_the_predictions_with_a_paired_difference_and_notes_on_teachers(tmp_path):
     runs, last = fake_runs(tmp_path)
     (finding, ), left_out = measure_cells(plan(), {HARD: runs})
     assert left_out == []
@@ -60,15 +60,19 @@ def test_a_finding_is_the_decomposition_of_the_predictions_against_posteriors_if
     assert (finding.difference, finding.irreducible, finding.teachers) == (None, None, None)
     assert measure_cells(plan(4), {HARD: runs[:4]})[0][0].over_models is None  # too few models
 
-    posterior = softmax(np.random.default_rng(1).standard_normal((30, 3)), axis=-1)
     for run in runs:
-        write_array(run.work_dir / FOLDER / 'posteriors.npy', posterior)
+        write_array(run.work_dir / FOLDER / 'posteriors.npy', POSTERIORS)
     (finding, ), _ = measure_cells(plan(), {HARD: runs})
-    assert finding.last == decompose(last, posterior).totals()
-    assert finding.irreducible == entropy(posterior).mean()
+    assert finding.last == decompose(last, POSTERIORS).totals()
+    assert finding.irreducible == entropy(POSTERIORS).mean()
 
+    for teachers, note in ((2, 'have 2 teachers'), (6, None)):
+        runs, last = fake_runs(tmp_path / str(teachers), teachers=teachers)
+        (finding, ), _ = measure_cells(plan(teachers=teachers), {HARD: runs})
+        assert finding.last == pytest.approx(decompose(last, LABELS).totals())
+        assert finding.teachers == teachers
+        assert finding.notes == () if note is None else note in finding.notes[0]
 
-def test_the_difference_from_the_first_method_is_paired(tmp_path):
     hard, _ = fake_runs(tmp_path / 'a', std=1.5)
     kd, _ = fake_runs(tmp_path / 'b', std=.5)
     first, second = measure_cells(plan(), {HARD: hard, KD: kd})[0]
@@ -77,15 +81,6 @@ def test_the_difference_from_the_first_method_is_paired(tmp_path):
     assert low < second.difference['variance'] < high < 0
     same = measure_cells(plan(), {HARD: hard, KD: hard})[0][1]
     assert same.difference['over_models'] == dict.fromkeys(('error', 'bias', 'variance'), (0, 0))
-
-
-def test_shared_teachers_are_counted_and_noted(tmp_path):
-    for teachers, note in ((2, 'have 2 teachers'), (6, None)):
-        runs, last = fake_runs(tmp_path / str(teachers), teachers=teachers)
-        (finding, ), _ = measure_cells(plan(teachers=teachers), {HARD: runs})
-        assert finding.last == pytest.approx(decompose(last, LABELS).totals())
-        assert finding.teachers == teachers
-        assert finding.notes == () if note is None else note in finding.notes[0]
 
 
 def test_a_cell_that_diverged_or_misses_a_run_is_left_out_and_the_others_are_unchanged(tmp_path):
@@ -132,13 +127,12 @@ def test_runs_with_other_samples_posteriors_or_epochs_or_a_truncated_file_are_re
     with pytest.raises(RunError, match=r'b/seed2 and .*c/seed0 were validated on different samples'):
         measure_cells(plan(), {HARD: hard, Cell('WSLD', 'τ = 4', Path('w.py')): other, KD: kd})
 
-    posterior = softmax(np.random.default_rng(1).standard_normal((30, 3)), axis=-1)
     for run in other[:-1]:
-        write_array(run.work_dir / FOLDER / 'posteriors.npy', posterior)
+        write_array(run.work_dir / FOLDER / 'posteriors.npy', POSTERIORS)
     for _ in range(2):  # the last run has no posteriors, then others
         with pytest.raises(RunError, match=r'c/seed5 and .*c/seed0 were validated on different samples'):
             measure_cells(plan(), {KD: other})
-        write_array(other[-1].work_dir / FOLDER / 'posteriors.npy', posterior[::-1])
+        write_array(other[-1].work_dir / FOLDER / 'posteriors.npy', POSTERIORS[::-1])
 
 
 def test_more_epochs_take_no_more_memory(tmp_path):
@@ -177,7 +171,7 @@ def test_each_cell_has_a_line_and_another_for_its_difference_from_the_first():
     assert 'its entropy, 0.3916' in '\n'.join(paragraphs(plan(), [replace(ALONE, irreducible=.3916)]))
 
 
-def test_markdown_json_and_picture_are_written(tmp_path, capsys, monkeypatch):
+def test_markdown_json_and_picture_are_written_and_stay_if_later_no_cell_is_finished(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Plan, 'runs', lambda *_, **__: {})
     monkeypatch.setattr(bias_variance, 'measure_cells', lambda *_: ([ALONE, TAUGHT], ['WSLD: left out, 3 of 5.']))
     study(plan(), tmp_path, jobs=1, train=False)
@@ -189,16 +183,10 @@ def test_markdown_json_and_picture_are_written(tmp_path, capsys, monkeypatch):
     assert found['findings'][1]['epochs']['40'] == TOTALS
     assert found['findings'][0]['over_models']['bias'] == [.5, .7]
     assert (tmp_path / 'p_bias_variance.png').read_bytes().startswith(b'\x89PNG')
-
-
-def test_without_a_finished_cell_an_earlier_report_stays(tmp_path):
-    path = tmp_path / 'plan.py'
-    path.write_text(f"parts = 2\nrows = [dict(name='r', cells=[dict(method='hard labels', config='{CONFIG}')])]\n")
-    before = {tmp_path / f'plan_bias_variance{suffix}': f'good {suffix}' for suffix in ('.md', '.json', '.png')}
-    for report, text in before.items():
-        report.write_text(text)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(bias_variance, 'measure_cells', lambda *_: ([], ['r: hard labels: left out, 0 of 2 runs']))
     with pytest.raises(RunError, match=r'(?s)No cell can be reported.*r: hard labels: left out, 0 of 2 runs'):
-        study(load_plan(path), tmp_path, jobs=1, train=False)
-    assert {report: report.read_text() for report in before} == before
+        study(plan(), tmp_path, jobs=1, train=False)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     with pytest.raises(ConfigError, match=r'p has no parts.*tools/reproduce\.py'):
         study(replace(plan(), parts=None), tmp_path, jobs=1)

@@ -9,11 +9,8 @@ from wsld_plugin.studies.plan import load_plan
 from wsld_plugin.studies.runs import with_needs
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-TABLES = sorted((CONFIGS / 'reproduce').glob('*.py'))
-STUDIES = sorted((CONFIGS / 'bias_variance').glob('*.py'))
 TEACHER = CONFIGS / 'baselines/resnet18-w32_digits.py'
 KD = CONFIGS / 'kd/kd_resnet18-w32_resnet18-w8_digits.py'
-ALL = {'train_dataloader.dataset.num_samples': None}  # 1,200 images
 SHORT = {'train_cfg.max_epochs': 2}
 
 ONE = """
@@ -55,21 +52,24 @@ def runs_of(write, work_dir, *cells, common=None, seed=0, check_files=True):
     return [run for of_cell in plan.runs(work_dir, check_files).values() for run in of_cell]
 
 
-def test_a_plan_names_cells_seeds_and_the_published_figures(write, tmp_path):
+def test_a_plan_names_cells_seeds_and_the_published_figures_of_which_some_can_be_chosen(write, tmp_path):
     plan = load_plan(write("_NAME = 1\ndef _row(): pass\ntitle = 'T'\noptions = {'x.y': [1, 2]}\n"
                            + ONE.replace("source='S'", "source='S', epoch='best'")))
-    assert (plan.name, plan.title, plan.seeds) == ('plan', 'T', (0, 1))
-    assert plan.options == (('x.y', [1, 2]), )
+    assert (plan.name, plan.title, plan.seeds, plan.options) == ('plan', 'T', (0, 1), (('x.y', [1, 2]), ))
     cell, = plan.cells
     assert (cell.row, cell.method, cell.published, cell.source, cell.epoch) == ('a', 'KD', 70.66, 'S', 'best')
     assert cell.config == tmp_path / 'kd.py'
     assert load_plan(write(ONE)).cells[0].epoch == 'last'
-
-
-def test_rows_methods_and_seeds_can_be_chosen(write):
     plan = load_plan(write(TWO), rows=['b'], methods=['WSLD'], seeds=[5], options={'x.y': 1})
     assert [str(cell) for cell in plan.cells] == ['b: WSLD']
     assert (plan.seeds, plan.options) == ((5, ), (('x.y', 1), ))
+    for text, chosen, message in ((TWO, dict(rows=['c']), "row='c', expected one of 'a', 'b'"),
+                                  (TWO, dict(models=2), 'models=2, but the plan has no parts'),
+                                  (PARTS, dict(seeds=[0]), 'no seeds. Give models')):
+        with pytest.raises(ConfigError, match=message):
+            load_plan(write(text), **chosen)
+    with pytest.raises(ConfigError, match=r"Did you mean '.*digits\.py'"):
+        load_plan(CONFIGS / 'reproduce/digit.py')
 
 
 @pytest.mark.parametrize(('text', 'message'), [
@@ -94,18 +94,8 @@ def test_an_invalid_plan_is_rejected(write, text, message):
         load_plan(write(text))
 
 
-def test_an_invalid_choice_or_path_is_rejected(write):
-    for text, chosen, message in ((TWO, dict(rows=['c']), "row='c', expected one of 'a', 'b'"),
-                                  (TWO, dict(models=2), 'models=2, but the plan has no parts'),
-                                  (PARTS, dict(seeds=[0]), 'no seeds. Give models')):
-        with pytest.raises(ConfigError, match=message):
-            load_plan(write(text), **chosen)
-    with pytest.raises(ConfigError, match=r"Did you mean '.*digits\.py'"):
-        load_plan(CONFIGS / 'reproduce/digit.py')
-
-
 def test_every_plan_begins_with_its_command_and_gives_each_figure_a_source():
-    for path in TABLES + STUDIES:
+    for path in [*CONFIGS.glob('reproduce/*.py'), *CONFIGS.glob('bias_variance/*.py')]:
         tool = path.parent.name
         assert f'tools/{tool}.py configs/{tool}/{path.name}' in path.read_text().split('"""')[1]
         assert all(cell.published is None or cell.source for cell in load_plan(path).cells)
@@ -141,8 +131,7 @@ def test_a_run_needs_its_teachers_of_the_same_seed_and_only_options_of_the_plan_
     teacher, kd = runs_of(write, tmp_path, (TEACHER, {}), (KD, {}), seed=3)
     assert (teacher.config, teacher.seed, teacher.needs, teacher.options, teacher.epochs) == (TEACHER, 3, (), (), 20)
     assert teacher.work_dir == tmp_path / 'resnet18-w32_digits/seed3'
-    assert kd.needs == (teacher, )
-    assert kd.options == (f'model.teacher_ckpt={teacher.work_dir}/model_last.pth', )
+    assert (kd.needs, kd.options) == ((teacher, ), (f'model.teacher_ckpt={teacher.work_dir}/model_last.pth', ))
     kd, cached, ensemble = runs_of(
         write, tmp_path, (KD, {'model.teacher_bn': 'train'}),
         (CONFIGS / 'wsld/wsld_cached_resnet18-w32_resnet18-w8_digits.py', {'model.teacher.top_k': 3}),
@@ -157,19 +146,16 @@ def test_a_run_needs_its_teachers_of_the_same_seed_and_only_options_of_the_plan_
         'model.teacher.members.0.checkpoint', 'model.teacher.members.1.checkpoint']
 
 
-def test_equal_runs_are_one_and_others_have_folders_of_their_own(write, tmp_path):
+def test_equal_runs_are_one_others_have_their_own_folder_and_settings_that_follow_the_configs(write, tmp_path):
     runs = runs_of(write, tmp_path, (KD, {}), (KD, {'model.teacher_bn': 'train'}))
     other = runs_of(write, tmp_path, (KD, {}), seed=1)
     equal = runs_of(write, tmp_path, (KD, {}), (TEACHER, SHORT))
     short = runs_of(write, tmp_path, (KD, {}), (TEACHER, {}), common=SHORT)
-    assert equal[0] == runs[0]
-    assert equal[1].work_dir == short[1].work_dir
+    assert (equal[0], equal[1].work_dir) == (runs[0], short[1].work_dir)
     assert len({run.work_dir for run in [*runs, *other, short[0]]}) == 4
     assert [str(run).removeprefix(KD.stem) for run in [*runs, *other]] == [
         ', seed 0', " (teacher_bn='train'), seed 0", ', seed 1']
 
-
-def test_settings_follow_the_content_of_the_config_and_of_its_teachers(write, tmp_path):
     for folder in ('baselines', 'kd'):
         (tmp_path / folder).mkdir()
     (tmp_path / 'baselines/t.py').write_text(f"_base_ = '{TEACHER}'\n")
@@ -187,18 +173,6 @@ def test_settings_follow_the_content_of_the_config_and_of_its_teachers(write, tm
     assert settings()[0] != before[0]  # the student's config is equal, its teacher's is not
 
 
-def test_missing_configs_data_and_checkpoints_stop_before_anything_is_trained(write, tmp_path):
-    with pytest.raises(ConfigError, match=r"the config resnet18-w23_digits\.py.*Did you mean 'resnet18-w32_digits'"):
-        runs_of(write, tmp_path, (KD, {'model.teacher_ckpt': 'work_dirs/resnet18-w23_digits/model_last.pth'}))
-    cifar = CONFIGS / 'baselines/resnet8_1xb64_cifar100.py'
-    nowhere = {'train_dataloader.dataset.data_root': str(tmp_path / 'none')}
-    with pytest.raises(ConfigError, match='none does not exist'):
-        runs_of(write, tmp_path, (cifar, nowhere))
-    assert runs_of(write, tmp_path, (cifar, nowhere), check_files=False)
-    with pytest.raises(ConfigError, match=r'model\.teacher_ckpt=.*no such file'):
-        runs_of(write, tmp_path, (KD, {'model.teacher_ckpt': str(tmp_path / 'none.pth')}))
-
-
 @pytest.mark.slow
 def test_the_table_of_weighted_soft_labels_has_41_networks_and_that_of_teacher_free_kd_38(tmp_path):
     for name, networks in (('cifar100_wsld', 41), ('cifar100_teacher_free', 38)):
@@ -206,7 +180,7 @@ def test_the_table_of_weighted_soft_labels_has_41_networks_and_that_of_teacher_f
         assert len(with_needs(run for of_cell in runs.values() for run in of_cell)) == networks
 
 
-def test_each_model_has_a_part_and_a_teacher_in_turn(write, tmp_path):
+def test_each_model_has_a_part_and_a_teacher_in_turn_or_one_of_its_part(write, tmp_path):
     own = "options={'model.hard_weight': 0.5, 'optim_wrapper.optimizer.betas': [.9, .99]}"
     text = PARTS.replace('tau=4.', own) + (
         "teachers = 2\noptions = {'optim_wrapper.optimizer': dict(_delete_=True, type='AdamW', lr=1e-3)}\n")
@@ -224,10 +198,7 @@ def test_each_model_has_a_part_and_a_teacher_in_turn(write, tmp_path):
     assert not any('sampler' in option for option in kd[3].needs[0].options)
     assert {run.work_dir for run in hard + kd} < {
         run.work_dir for runs in load_plan(write(text), models=6).runs(tmp_path, False).values() for run in runs}
-
-
-def test_a_teacher_of_the_students_part_has_its_seed_and_sampler(write, tmp_path):
-    own = CONFIGS / 'tf_kd/tf-kd-self_resnet18-w8_digits.py'
+    own = CONFIGS / 'tf_kd/tf-kd-self_resnet18-w8_digits.py'  # its teacher has the part of the student
     plan = load_plan(write(PARTS.replace('tau=4.', "teacher='part'").replace(str(KD), str(own)) + 'every = 7\n'))
     _, taught = plan.runs(tmp_path).values()
     assert taught[3].work_dir.name == 'seed3'
@@ -237,19 +208,27 @@ def test_a_teacher_of_the_students_part_has_its_seed_and_sampler(write, tmp_path
         assert 'train_cfg.val_interval=7' in run.options
 
 
-def test_parts_with_too_few_images_are_rejected_before_anything_is_trained(write, tmp_path):
-    whole = f'{PARTS}options = {ALL}\nsize = 201'
-    with pytest.raises(ConfigError, match=r'parts=6, size=201: the training set has 1200 images, 200 a part, '
-                                          r'expected 201 or more\. Use fewer parts or a smaller size\.'):
-        load_plan(write(whole)).runs(tmp_path / 'runs')
-    few = "rows[0]['cells'][1]['options'] = {'train_dataloader.dataset.num_samples': 11}"
-    with pytest.raises(ConfigError, match=r'kd_.*11 images, 1 a part, expected 2 or more\. Use fewer parts\.'):
-        load_plan(write(PARTS + few)).runs(tmp_path / 'runs')
-    assert not (tmp_path / 'runs').exists()
+def test_missing_files_too_few_images_for_the_parts_or_training_by_iteration_stop_before_anything_is_trained(
+        write, tmp_path):
+    cifar, out = CONFIGS / 'baselines/resnet8_1xb64_cifar100.py', tmp_path / 'runs'
+    nowhere = {'train_dataloader.dataset.data_root': str(tmp_path / 'none')}
+    for config, options, message in (
+            (KD, {'model.teacher_ckpt': 'work_dirs/resnet18-w23_digits/model_last.pth'},
+             r"the config resnet18-w23_digits\.py.*Did you mean 'resnet18-w32_digits'"),
+            (cifar, nowhere, 'none does not exist'),
+            (KD, {'model.teacher_ckpt': str(tmp_path / 'none.pth')}, r'model\.teacher_ckpt=.*no such file')):
+        with pytest.raises(ConfigError, match=message):
+            runs_of(write, out, (config, options))
+    assert runs_of(write, tmp_path, (cifar, nowhere), check_files=False)
+    whole = f"{PARTS}options = {{'train_dataloader.dataset.num_samples': None}}\nsize = 201"
+    for text, message in (
+            (whole, r'parts=6, size=201: the training set has 1200 images, 200 a part, expected 201 or more\. '
+                    r'Use fewer parts or a smaller size\.'),
+            (f"{PARTS}rows[0]['cells'][1]['options'] = {{'train_dataloader.dataset.num_samples': 11}}",
+             r'kd_.*11 images, 1 a part, expected 2 or more\. Use fewer parts\.'),
+            (f"{PARTS}options = {{'train_cfg': dict(_delete_=True, by_epoch=False, max_iters=10, val_interval=5)}}\n",
+             r'resnet18-w8_digits.py: .* train_cfg trains by iteration')):
+        with pytest.raises(ConfigError, match=message):
+            load_plan(write(text)).runs(out)
+    assert not out.exists()
     assert load_plan(write(whole.replace('201', '200'))).runs(tmp_path)
-
-
-def test_training_by_iteration_is_rejected_with_parts(write, tmp_path):
-    by_iteration = "options = {'train_cfg': dict(_delete_=True, by_epoch=False, max_iters=10, val_interval=5)}\n"
-    with pytest.raises(ConfigError, match=r'resnet18-w8_digits.py: .* train_cfg trains by iteration'):
-        load_plan(write(PARTS + by_iteration)).runs(tmp_path)

@@ -2,7 +2,6 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 import time
 
 import pytest
@@ -10,34 +9,32 @@ from fake_runs import calls, run
 
 from wsld_plugin.errors import RunError
 from wsld_plugin.studies import runs
-from wsld_plugin.studies.runs import (
-    Result,
-    accuracy_curve,
-    current_epoch,
-    finished,
-    train_all,
-    train_missing,
-    train_run,
-    training_seconds,
-    with_needs,
-)
+from wsld_plugin.studies.runs import Result, finished, train_all, train_missing, train_run
 
 
-def test_a_run_has_its_seed_and_options_gives_its_result_and_is_not_repeated(fake_train, tmp_path):
-    one = run(tmp_path / 'a', options=('x.y=1', ))
+def test_a_run_has_its_seed_and_options_is_not_repeated_and_lets_no_other_settings_in(fake_train, tmp_path):
+    one = run(tmp_path / 'a', options=('x.y=1', ), settings='old')
     assert finished(one) is None
     result = train_run(one)
     assert (result.seed, result.last_accuracy, result.best_accuracy) == (7, 60.0, 70.0)
-    assert result.curve == [(1, 50.0), (2, 70.0), (3, 60.0)]
-    assert result.seconds == pytest.approx(0.2)
+    assert (result.curve, result.seconds) == ([(1, 50.0), (2, 70.0), (3, 60.0)], pytest.approx(0.2))
     assert 'torch 2' in result.machine
     again = train_run(one)
     assert calls(one) == [f'c.py --work-dir {one.work_dir} --resume --cfg-options randomness.seed=7 x.y=1']
     assert json.dumps(result.__dict__) == json.dumps(again.__dict__) == json.dumps(finished(one).__dict__)
+    changed = run(tmp_path / 'a', options=('x.y=1', ), settings='new')
+    for attempt in (finished, train_run):
+        with pytest.raises(RunError, match=r'c, seed 7: .*/a was trained with other settings'):
+            attempt(changed)
+    assert finished(one).last_accuracy == 60.0
+    with pytest.raises(RunError):
+        train_run(run(tmp_path / 'unfinished', 'fails.py', settings='old'))
+    with pytest.raises(RunError, match='other settings'):
+        train_run(run(tmp_path / 'unfinished', settings='new'))
 
 
 def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
-    assert current_epoch(tmp_path) == 0
+    assert runs.current_epoch(tmp_path) == 0
     logged = {'1': [(100, .1), (200, .1), (300, .1)], '2': [(300, .2), (400, .1), (450, 60.)]}  # 201 … 300 repeated
     for start, times in logged.items():
         (tmp_path / start / 'vis_data').mkdir(parents=True)
@@ -45,23 +42,8 @@ def test_the_logs_of_all_starts_of_a_run_are_joined(tmp_path):
         lines += [{'accuracy/top1': 10 * epoch + int(start), 'time': 9.0, 'step': epoch} for epoch in (int(start), 2)]
         (tmp_path / start / 'vis_data/scalars.json').write_text(
             ''.join(json.dumps(line) + '\n' for line in lines) + '{"accuracy/top1": 9, "ep')  # interrupted
-    assert training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)  # without the suspension
-    assert accuracy_curve(tmp_path) == [(1, 11), (2, 22)]
-    assert current_epoch(tmp_path) == 4
-
-
-def test_a_folder_with_other_settings_is_rejected_and_kept(fake_train, tmp_path):
-    train_run(run(tmp_path / 'a', settings='old'))
-    changed = run(tmp_path / 'a', settings='new')
-    for attempt in (finished, train_run):
-        with pytest.raises(RunError, match=r'c, seed 7: .*/a was trained with other settings'):
-            attempt(changed)
-    assert finished(run(tmp_path / 'a', settings='old')).last_accuracy == 60.0
-
-    with pytest.raises(RunError):
-        train_run(run(tmp_path / 'unfinished', 'fails.py', settings='old'))
-    with pytest.raises(RunError, match='other settings'):
-        train_run(run(tmp_path / 'unfinished', settings='new'))
+    assert runs.training_seconds(tmp_path) == pytest.approx(10 + 10 + 20 + 10 + 50 * .1)  # without the suspension
+    assert (runs.accuracy_curve(tmp_path), runs.current_epoch(tmp_path)) == ([(1, 11), (2, 22)], 4)
 
 
 def test_a_run_that_outlived_its_killed_parent_is_not_trained_twice(fake_train, tmp_path):
@@ -86,18 +68,12 @@ def test_a_run_that_outlived_its_killed_parent_is_not_trained_twice(fake_train, 
         os.killpg(parent.pid, signal.SIGKILL)
 
 
-def test_teachers_come_before_their_students_and_each_only_once(tmp_path):
-    teacher = run(tmp_path / 't')
-    self_taught = run(tmp_path / 's', needs=(teacher, ))
-    students = [run(tmp_path / name, needs=(teacher, self_taught)) for name in 'ab']
-    assert with_needs(students) == [teacher, self_taught, *students]
-
-
 def test_a_needed_run_is_trained_first_and_once_and_a_failed_one_stops_those_that_need_it(fake_train, tmp_path):
     teacher, bad = run(tmp_path / 't'), run(tmp_path / 'bad', 'fails.py')
     students = [run(tmp_path / name, needs=(teacher, )) for name in 'ab']
     stopped = run(tmp_path / 's', needs=(bad, ))
-    grandchild = run(tmp_path / 'g', needs=(stopped, ))
+    grandchild = run(tmp_path / 'g', needs=(bad, stopped))
+    assert runs.with_needs([grandchild, *students]) == [bad, stopped, grandchild, teacher, *students]
     outcomes = train_all([grandchild, *students], 2)
     good = [one for one, outcome in outcomes.items() if isinstance(outcome, Result)]
     assert good[0] == teacher
@@ -113,21 +89,18 @@ def test_a_needed_run_is_trained_first_and_once_and_a_failed_one_stops_those_tha
 
 
 def test_no_more_runs_than_jobs_are_trained_at_a_time(tmp_path, monkeypatch):
-    now, most, lock = 0, 0, threading.Lock()
+    running, numbers = [], []
 
     def train_run(one, threads):
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
+        running.append(one)
+        numbers.append(len(running))
         time.sleep(.05)
-        with lock:
-            now -= 1
+        running.remove(one)
         return Result(0, 1., 1., 1., '')
 
     monkeypatch.setattr(runs, 'train_run', train_run)
     train_all([run(tmp_path / str(number)) for number in range(6)], 3)
-    assert most == 3
+    assert max(numbers) == 3
 
 
 def test_an_interruption_ends_the_runs_in_progress(fake_train, tmp_path, monkeypatch):

@@ -39,23 +39,18 @@ def rows_of(table):
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines()[2:]]
 
 
-def test_a_line_is_mean_and_sample_deviation_of_the_last_and_of_the_best_epoch():
+def test_lines_are_mean_and_deviation_of_the_last_and_the_best_epoch_and_the_table_names_epochs_and_sources():
     teacher, kd, wsld, _ = lines_of(RESULTS)
     assert kd.last.values == (90.0, 93.0, 91.5)
-    assert kd.last.mean == 91.5
-    assert kd.last.std == pytest.approx(np.std(kd.last.values, ddof=1))
+    assert (kd.last.mean, kd.last.std) == (91.5, pytest.approx(np.std(kd.last.values, ddof=1)))
     assert (kd.best.mean, kd.best.std) == (92.5, kd.last.std)
     assert (kd.n, kd.missing, kd.seconds_mean) == (3, 0, 10.0)
     assert (teacher.last.std, teacher.n, teacher.missing, str(teacher.last)) == (None, 1, 2, '72.00')
     assert (wsld.last, wsld.best, wsld.n, wsld.epoch) == (None, None, 0, 'best')
-
-
-def test_the_table_is_aligned_and_names_the_epoch_and_the_source_of_each_published_figure():
     ran = lines_of({**RESULTS, WSLD: [result(70.0, seconds=1800.)], OTHER: [result(50.0, seconds=36000.)]})
     table, notes = markdown_table(ran).split('\n\n')
     lines = table.splitlines()
-    assert len(lines) == 2 + len(RESULTS)
-    assert len({len(line) for line in lines}) == 1
+    assert (len(lines), len({len(line) for line in lines})) == (2 + len(RESULTS), 1)
     assert 'published, %' in lines[0]
     assert '91.50 ± 1.50' in lines[3]
     assert [row[5] for row in rows_of(table)] == ['10 s', '10 s', '30 min', '10.0 h']
@@ -99,7 +94,7 @@ def test_the_picture_shows_ours_and_the_published_figures_in_their_colours(tmp_p
     assert pixels_of(tmp_path / 'b.png', PUBLISHED) == 0
 
 
-def test_measured_sets_are_listed_with_the_accuracies_of_the_finished_runs(fake_train, tmp_path):
+def test_measured_sets_are_listed_with_the_accuracies_of_finished_runs_and_none_without_either(fake_train, tmp_path):
     plan = load_plan(PLANS / 'partial_labels.py', seeds=[0, 1], rows=['Δ = 0.3'], methods=['γ = 0.1', 'γ = 0.4'])
     (first, second), (third, _) = plan.runs(tmp_path, check_files=False).values()
     for run in (first, second, third):
@@ -114,8 +109,6 @@ def test_measured_sets_are_listed_with_the_accuracies_of_the_finished_runs(fake_
             [1 - right.mean(), max(wrong), 1 - right.mean() + max(wrong)], abs=.006)
     assert image.imread(tmp_path / 'plane.png').ndim == 3
 
-
-def test_noisy_labels_are_sets_of_one_class_and_a_plane_without_runs_or_sets_is_rejected(fake_train, tmp_path):
     plan = load_plan(PLANS / 'weak_supervision.py', seeds=[0], methods=['student alone', 'round 1'],
                      rows=['symmetric noise, 40 %', '100 of 1,200 labels'])
     with pytest.raises(RunError, match='no run of weak_supervision is finished'):
@@ -123,11 +116,11 @@ def test_noisy_labels_are_sets_of_one_class_and_a_plane_without_runs_or_sets_is_
     noisy, few = (of_cell[0] for of_cell in plan.runs(tmp_path, check_files=False).values())
     train_run(noisy)
     (_, _, unreliability, *_), = rows_of(draw_plane(plan, tmp_path, tmp_path / 'plane.png'))
-    noise = NoisyLabels(Digits(split='train'), kind='symmetric', rate=0.4)
+    noise = NoisyLabels(Digits(split='train'), kind='symmetric', rate=0.4)  # sets of one class
     assert float(unreliability) == pytest.approx(noise.noise_rate, abs=.0006)
     train_run(few)
-    with pytest.raises(ConfigError, match='round 1: its training set, FewLabels, has neither'):
-        draw_plane(plan, tmp_path, tmp_path / 'plane.png')
-    with pytest.raises(ConfigError, match='expected a PNG file'):
-        draw_plane(plan, tmp_path, tmp_path / 'plane.pdf')
+    for name, message in (('plane.png', 'round 1: its training set, FewLabels, has neither'),
+                          ('plane.pdf', 'expected a PNG file')):
+        with pytest.raises(ConfigError, match=message):
+            draw_plane(plan, tmp_path, tmp_path / name)
     assert not list(tmp_path.glob('*.pdf'))

@@ -10,13 +10,18 @@ from torch.nn import functional as F
 from wsld_plugin.errors import CheckpointError, ConfigError
 from wsld_plugin.teachers import EnsembleTeacher
 
+IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(5))
+
 
 def average_of(logits, average):
-    teacher = EnsembleTeacher([dict(model=classifier(), checkpoint=False)], average)
-    return teacher.head(list(logits))
+    return EnsembleTeacher([dict_member()], average).head(list(logits))
 
 
-def member(seed=0, checkpoint=False, class_map=None, **model):
+def ensemble(*members, **settings):
+    return dict(type='wsld_plugin.EnsembleTeacher', members=[*members], **settings)
+
+
+def member(seed=0, class_map=None, **model):
     """A built classifier with random weights and BatchNorm statistics, as a member."""
     torch.manual_seed(seed)
     built = build(classifier(**model)).eval()
@@ -24,7 +29,7 @@ def member(seed=0, checkpoint=False, class_map=None, **model):
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.bias)
             module.running_mean.normal_(std=.1)
-    return dict(model=built, checkpoint=checkpoint, class_map=class_map)
+    return dict(model=built, checkpoint=False, class_map=class_map)
 
 
 def dict_member(**changes):
@@ -38,30 +43,18 @@ def saved(path, seed, **model):
     return dict(model=classifier(**model), checkpoint=str(path)), built
 
 
-def images(n=4):
-    return torch.randn(n, 3, 16, 16, generator=torch.Generator().manual_seed(5))
-
-
-def alone(model, data):
-    """What a classifier gives for raw images, prepared by itself."""
-    return model(model.data_preprocessor(copy.deepcopy(data), False)['inputs'], mode='tensor')
-
-
-@pytest.mark.parametrize(('m', 'scale'), [(1, 1.0), (2, 30.0), (5, 1e4)])
-def test_averages_are_their_definitions(m, scale):
-    logits = scale * torch.randn(m, 6, 10, generator=torch.Generator().manual_seed(m))
-    mean = F.softmax(logits.double(), -1).mean(0)
-    result = average_of(logits, 'probabilities')
-    assert result.dtype == torch.float32
-    assert result.isfinite().all()
-    torch.testing.assert_close(F.softmax(result, 1).double(), mean, rtol=1e-5, atol=1e-7)
-    seen = mean > 1e-30
-    torch.testing.assert_close(result.double()[seen], mean[seen].log(), rtol=1e-5, atol=1e-5)
-    mean_logits = average_of(logits, 'logits').double()
-    torch.testing.assert_close(mean_logits, logits.double().mean(0), rtol=1e-5, atol=1e-5 * scale)
-
-
-def test_small_probabilities_keep_their_logarithm_and_confident_members_share_the_probability():
+def test_averages_are_their_definitions_small_probabilities_keep_their_logarithm_and_confident_members_share():
+    for m, scale in ((1, 1.0), (2, 30.0), (5, 1e4)):
+        logits = scale * torch.randn(m, 6, 10, generator=torch.Generator().manual_seed(m))
+        mean = F.softmax(logits.double(), -1).mean(0)
+        result = average_of(logits, 'probabilities')
+        assert result.dtype == torch.float32
+        assert result.isfinite().all()
+        torch.testing.assert_close(F.softmax(result, 1).double(), mean, rtol=1e-5, atol=1e-7)
+        seen = mean > 1e-30
+        torch.testing.assert_close(result.double()[seen], mean[seen].log(), rtol=1e-5, atol=1e-5)
+        mean_logits = average_of(logits, 'logits').double()
+        torch.testing.assert_close(mean_logits, logits.double().mean(0), rtol=1e-5, atol=1e-5 * scale)
     logits = torch.tensor([[[0., -1e4, -2e4]], [[0., -3e4, -1e4]]])
     expected = torch.tensor([[0., -1e4, -1e4]]) - torch.tensor([[0., 1, 1]]) * torch.log(torch.tensor(2.))
     torch.testing.assert_close(average_of(logits, 'probabilities'), expected)
@@ -69,41 +62,45 @@ def test_small_probabilities_keep_their_logarithm_and_confident_members_share_th
     torch.testing.assert_close(half, torch.tensor([[.5, .5, 0.]]))
 
 
-@pytest.mark.parametrize(('student', 'own'), [(RGB, None), (BGR, dict(mean=[0.0] * 3, std=[255.0] * 3))])
+@pytest.mark.parametrize(('student', 'own'), [
+    (RGB, {}), (BGR, dict(data_preprocessor=dict(mean=[0.0] * 3, std=[255.0] * 3)))])
 def test_each_member_sees_what_it_would_see_alone(student, own):
     members = [member(0, data_preprocessor=RGB), member(1, data_preprocessor=BGR)]
     seen, data = [], batch()
-    model = build(distillation(architecture=classifier(data_preprocessor=student), teacher=dict(
-        type='wsld_plugin.EnsembleTeacher', members=members, **(dict(data_preprocessor=own) if own else {}))))
+    model = build(distillation(architecture=classifier(data_preprocessor=student), teacher=ensemble(*members, **own)))
     for each in model.teacher.members:
         each.model.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     model(**model.data_preprocessor(copy.deepcopy(data), False), mode='loss')
-    for each, inputs in zip(model.teacher.members, seen, strict=True):
-        expected = each.model.data_preprocessor(copy.deepcopy(data), False)['inputs']
+    recorded, alone = model.distiller.teacher_recorders.get_recorder('logits').get_record_data(), []
+    for part, inputs in zip(members, tuple(seen), strict=True):
+        expected = part['model'].data_preprocessor(copy.deepcopy(data), False)['inputs']
         torch.testing.assert_close(inputs, expected, rtol=1e-5, atol=1e-5)
-    recorded = model.distiller.teacher_recorders.get_recorder('logits').get_record_data()
-    each = torch.stack([alone(part['model'], data) for part in members])
-    torch.testing.assert_close(recorded, F.softmax(each, -1).mean(0).log(), rtol=1e-4, atol=1e-5)
+        alone.append(part['model'](expected, mode='tensor'))
+    torch.testing.assert_close(recorded, torch.stack(alone).softmax(-1).mean(0).log(), rtol=1e-4, atol=1e-5)
 
 
 def test_members_without_a_normalisation_see_what_the_ensemble_sees_also_in_an_ensemble_of_ensembles():
-    inner = dict(type='wsld_plugin.EnsembleTeacher', members=[
-        dict_member(), dict_member(model=classifier(data_preprocessor=BGR))])
-    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[
-        dict_member(model=inner), dict_member()])))
-    nested, plain = model.teacher.members
-    for network in (model.network, nested, plain, nested.model.members[0]):
+    inner = ensemble(dict_member(), dict_member(model=classifier(data_preprocessor=BGR)))
+    model = build(distillation(teacher=ensemble(
+        dict_member(model=inner), dict_member(model=classifier(data_preprocessor=RGB)))))
+    nested, same = model.teacher.members
+    for network in (model.network, nested, same, nested.model.members[0]):
         assert network.renormalize is None
     assert nested.model.members[1].renormalize.flip
 
 
-def test_class_maps_bring_the_members_to_the_same_classes():
+def test_class_maps_bring_the_members_to_the_same_classes_and_labels_are_read_if_a_member_reads_them():
     members = [member(0, num_classes=8, class_map=[7, 0, 3, 2, 1]), member(1, num_classes=5)]
     teacher = EnsembleTeacher(members, 'logits')
-    expected = (members[0]['model'](images(), mode='tensor')[:, [7, 0, 3, 2, 1]]
-                + members[1]['model'](images(), mode='tensor')) / 2
-    torch.testing.assert_close(teacher(images()), expected)
+    expected = (members[0]['model'](IMAGES, mode='tensor')[:, [7, 0, 3, 2, 1]]
+                + members[1]['model'](IMAGES, mode='tensor')) / 2
+    torch.testing.assert_close(teacher(IMAGES), expected)
     assert teacher.head.num_classes == 5
+    assert not teacher.reads_labels
+    reader = dict_member(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=5))
+    model = build(distillation(teacher=ensemble(dict_member(), reader)))
+    assert model.teacher.reads_labels
+    assert model(**model.data_preprocessor(batch(), True), mode='loss')['distill.loss_soft'].isfinite()
 
 
 @pytest.mark.parametrize('teacher_bn', ['eval', 'train'])
@@ -112,8 +109,7 @@ def test_each_member_is_loaded_or_initialised_and_frozen_but_for_its_batchnorm_i
     second, other = saved(tmp_path / 'b.pth', 2, width=8)
     third = dict_member()
     third['model']['head']['init_cfg'] = dict(type='Constant', layer='Linear', val=0.25)
-    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[first, second, third]),
-                               teacher_bn=teacher_bn))
+    model = build(distillation(teacher=ensemble(first, second, third), teacher_bn=teacher_bn))
     for loaded, expected in zip(model.teacher.members, (source, other), strict=False):
         for name, value in expected.state_dict().items():
             assert torch.equal(loaded.model.state_dict()[name], value), name
@@ -125,14 +121,6 @@ def test_each_member_is_loaded_or_initialised_and_frozen_but_for_its_batchnorm_i
     for name, value in model.teacher.state_dict().items():
         statistics = teacher_bn == 'train' and ('running' in name or 'batches' in name)
         assert torch.equal(value, before[name]) != statistics, name
-
-
-def test_it_reads_labels_if_a_member_does():
-    reader = dict(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=5), checkpoint=False)
-    assert not EnsembleTeacher([dict_member()]).reads_labels
-    model = build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher', members=[dict_member(), reader])))
-    assert model.teacher.reads_labels
-    assert model(**model.data_preprocessor(batch(), True), mode='loss')['distill.loss_soft'].isfinite()
 
 
 @pytest.mark.parametrize(('members', 'message'), [
@@ -150,40 +138,34 @@ def test_it_reads_labels_if_a_member_does():
     ([dict_member(model=dict(type='wsld_plugin.VirtualTeacher', num_classes=5), checkpoint='a.pth')],
      "members[0]: checkpoint='a.pth': a VirtualTeacher has no weights. Write checkpoint=False."),
     ([dict_member(model=classifier(head=dict(type='MultiLabelLinearClsHead', num_classes=5, in_channels=32)))],
-     'members[0]: the teacher\'s MultiLabelLinearClsHead does not fit'),
+     "members[0]: the teacher's MultiLabelLinearClsHead does not fit source='head': its classes are independent "
+     'sigmoids; soft labels of a softmax do not apply. Here the output of the head itself is read.'),
 ])
 def test_members_that_do_not_fit_are_refused_by_their_index(members, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         EnsembleTeacher(members)
 
 
-def test_invalid_settings_are_refused():
+def test_settings_checkpoints_and_outputs_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"average='logit', expected one of.*Did you mean 'logits'"):
         EnsembleTeacher([dict_member()], average='logit')
     with pytest.raises(NotImplementedError, match="mode='predict'"):
-        EnsembleTeacher([dict_member()])(images(), mode='predict')
-    for teacher_ckpt, message in ((None, 'for an EnsembleTeacher, whose members each name their checkpoint'),
-                                  ('a.pth', "teacher_ckpt='a.pth': the members of an EnsembleTeacher each")):
+        EnsembleTeacher([dict_member()])(IMAGES, mode='predict')
+    for changes, member_changes, message in (
+            (dict(teacher_ckpt=None), {}, 'for an EnsembleTeacher, whose members each name their checkpoint'),
+            (dict(teacher_ckpt='a.pth'), {}, "teacher_ckpt='a.pth': the members of an EnsembleTeacher each"),
+            ({}, dict(model=classifier(7)), 'teacher has 7 classes and the student 5')):
         with pytest.raises(ConfigError, match=re.escape(message)):
-            build(distillation(teacher_ckpt=teacher_ckpt, teacher=dict(
-                type='wsld_plugin.EnsembleTeacher', members=[dict_member()])))
-    with pytest.raises(ConfigError, match='teacher has 7 classes and the student 5'):
-        build(distillation(teacher=dict(type='wsld_plugin.EnsembleTeacher',
-                                        members=[dict_member(model=classifier(7))])))
+            build(distillation(**changes, teacher=ensemble(dict_member(**member_changes))))
 
-
-def test_a_checkpoint_that_is_missing_or_does_not_fit_names_the_member(tmp_path):
     fits, _ = saved(tmp_path / 'a.pth', 1)
     with pytest.raises(FileNotFoundError, match=r'teacher member 1 checkpoint: .*b\.pth'):
         EnsembleTeacher([fits, dict_member(checkpoint=str(tmp_path / 'b.pth'))])
     with pytest.raises(CheckpointError, match=r'teacher member 1 checkpoint.*does not fit'):
         EnsembleTeacher([fits, dict_member(model=classifier(7), checkpoint=str(tmp_path / 'a.pth'))])
 
-
-def test_outputs_of_other_classes_than_declared_are_refused_in_the_first_step():
-    teacher = EnsembleTeacher([dict_member(), dict_member()])
     with pytest.raises(ValueError, match=r'members\[1\] returns logits \(4, 7\) and members\[0\] \(4, 5\)'):
-        teacher.head([torch.zeros(4, 5), torch.zeros(4, 7)])
+        EnsembleTeacher([dict_member()]).head([torch.zeros(4, 5), torch.zeros(4, 7)])
     headless = EnsembleTeacher([dict_member(model=classifier(head=None))])
     with pytest.raises(TypeError, match='LogitConnector was given tuple'):
-        headless(images())
+        headless(IMAGES)

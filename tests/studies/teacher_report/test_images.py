@@ -14,13 +14,8 @@ from wsld_plugin.datasets import Digits, KeyedDataset, SampleKey
 from wsld_plugin.datasets.weak import Companions, FewLabels, PartialLabels
 from wsld_plugin.errors import CheckpointError, ConfigError, RunError
 from wsld_plugin.models.checkpoint import load_classifier
-from wsld_plugin.studies.teacher_report.images import (
-    build_dataset,
-    check_labels,
-    find_device,
-    find_loader,
-    find_subject,
-)
+from wsld_plugin.studies.teacher_report import images
+from wsld_plugin.studies.teacher_report.images import build_dataset, find_loader, find_subject
 from wsld_plugin.teachers.from_labels import GivenTeacher
 
 PACK = [dict(type='mmpretrain.PackInputs')]
@@ -58,12 +53,12 @@ def network_logits(path, split, n):
     model = build(digits_classifier(8)).eval()
     load_classifier(model, str(path))
     digits = Digits(split=split, num_samples=n)
-    images = np.stack([digits.get_data_info(i)['img'][..., 0] for i in range(n)])
+    pixels = np.stack([digits.get_data_info(i)['img'][..., 0] for i in range(n)])
     with torch.no_grad():
-        return model((torch.from_numpy(images)[:, None].float() - 77.8) / 95.9, mode='tensor')
+        return model((torch.from_numpy(pixels)[:, None].float() - 77.8) / 95.9, mode='tensor')
 
 
-def test_a_classifier_gives_its_own_logits_and_images(plain, monkeypatch):
+def test_a_classifier_gives_its_own_logits_and_images_of_all_samples_or_of_a_few(plain, monkeypatch):
     subject = find_subject(*plain)
     logits, target, places = everything(subject)
     torch.testing.assert_close(logits, network_logits(plain[1], 'test', 20), rtol=1e-4, atol=1e-4)
@@ -72,7 +67,10 @@ def test_a_classifier_gives_its_own_logits_and_images(plain, monkeypatch):
     assert subject.classes == list('0123456789')
     assert not subject.made_from_labels
     assert subject.notes == []
-
+    few = find_subject(*plain, max_samples=5)  # spread over all
+    assert everything(few)[2] == [0, 5, 10, 14, 19]
+    assert '5 of 20 images were measured; 15 were left out' in few.notes[0]
+    assert [key.index for key in find_subject(*plain, max_samples=50).keys] == list(range(20))
     np.testing.assert_array_equal(subject.image(7), Digits(split='test').get_data_info(7)['img'][..., 0])
     pixels = torch.arange(12, dtype=torch.uint8).view(3, 2, 2)
     monkeypatch.setattr(type(subject.dataset), '__getitem__', lambda *_: dict(inputs=pixels))
@@ -120,7 +118,6 @@ def test_a_teacher_or_a_part_of_it_that_makes_its_soft_labels_from_the_labels_is
     torch.testing.assert_close(logits.softmax(1).gather(1, target[:, None]), torch.full((20, 1), 0.9))
     with pytest.raises(ConfigError, match='leave it out'):
         find_subject(config, 'a.pth')
-
     members = [dict(model=digits_classifier(8), checkpoint=str(teacher_file(tmp_path / 'one.pth'))),
                dict(model=virtual, checkpoint=False)]
     cfg = run_cfg(tmp_path / 'run', digits_distillation(
@@ -140,67 +137,55 @@ class LabelledSets(PartialLabels):
         sample.set_gt_label(label)
 
 
-def given_cfg(tmp_path, name, dataset):
-    """A config whose soft labels come with the training images."""
-    cfg = run_cfg(tmp_path / 'run', digits_distillation(
-        teacher=dict(type='wsld_plugin.GivenTeacher', num_classes=10), hard_weight=0.0,
-        distiller=distiller(dict(type='wsld_plugin.KD'))))
-    cfg.train_dataloader.dataset = dict(**dataset, dataset=cfg.train_dataloader.dataset)
-    return dumped(cfg, tmp_path / name)
-
-
-def test_given_soft_labels_are_measured_and_not_called_label_smoothing(tmp_path):
-    settings = dict(unreliability=0.2, ambiguity=0.3)
-    config = given_cfg(tmp_path, 'sets.py', dict(type='LabelledSets', **settings))
-    subject = find_subject(config, split='train')
+def test_given_soft_labels_are_measured_and_hidden_labels_are_rejected_before_the_teacher_runs(tmp_path, monkeypatch):
+    settings, configs = dict(unreliability=0.2, ambiguity=0.3), []
+    for kind in ('LabelledSets', 'wsld_plugin.PartialLabels'):
+        cfg = run_cfg(tmp_path / 'run', digits_distillation(
+            teacher=dict(type='wsld_plugin.GivenTeacher', num_classes=10), hard_weight=0.0,
+            distiller=distiller(dict(type='wsld_plugin.KD'))))
+        cfg.train_dataloader.dataset = dict(type=kind, dataset=cfg.train_dataloader.dataset, **settings)
+        configs.append(dumped(cfg, tmp_path / f'{len(configs)}.py'))
+    subject = find_subject(configs[0], split='train')
     logits, target, _ = everything(subject)
     assert not subject.made_from_labels
     sets = PartialLabels(Digits(num_samples=40), **settings)
     assert ((logits > -5).numpy() == sets.candidates).all()
     assert target.tolist() == sets.given_labels.tolist()
     with pytest.raises(ConfigError, match=r"the first image of Digits: .* without 'soft_label'"):
-        find_subject(config)
-
-
-def test_hidden_labels_are_rejected_with_their_number_before_the_teacher_runs(tmp_path, monkeypatch):
-    def never(*_, **__):
-        raise AssertionError('ran')
-    monkeypatch.setattr(GivenTeacher, 'forward', never)
-    config = given_cfg(tmp_path, 'partial.py', dict(type='wsld_plugin.PartialLabels'))
+        find_subject(configs[0])
+    monkeypatch.setattr(GivenTeacher, 'forward', lambda *_, **__: pytest.fail('ran'))
     with pytest.raises(ConfigError, match=r'of PartialLabels: 20 of 20 labels are hidden or missing \(-100\), '
                                           'expected labelled images'):
-        find_subject(config, split='train')
+        find_subject(configs[1], split='train')
 
 
 def test_labels_that_are_hidden_or_mixed_later_are_rejected_with_their_place(plain, monkeypatch):
     subject = find_subject(*plain, options={'test_dataloader.batch_size': 8})
     whole = type(subject.dataset).__getitem__
 
-    def hidden(self, key):
-        data = whole(self, key)
-        if key.index >= 17:
-            data['data_samples'].set_gt_label(-100)
-        return data
-    def mixed(self, key):
-        data = whole(self, key)
-        if key.index == 3:
-            data['data_samples'].set_gt_label([3, 4])
-        return data
-    for changed, message in ((hidden, 'images from 16 on: 3 of 4 labels are hidden'),
-                             (mixed, 'images from 0 on: a sample has another target than one class')):
+    for places, label, message in ((range(17, 20), -100, 'images from 16 on: 3 of 4 labels are hidden'),
+                                   ([3], [3, 4], 'images from 0 on: a sample has another target than one class')):
+        def changed(self, key, places=places, label=label):
+            data = whole(self, key)
+            if key.index in places:
+                data['data_samples'].set_gt_label(label)
+            return data
         monkeypatch.setattr(type(subject.dataset), '__getitem__', changed)
         with pytest.raises(RunError, match=message):
             list(subject.batches())
 
 
-def test_few_samples_are_spread_over_all(plain):
-    subject = find_subject(*plain, max_samples=5)
-    assert everything(subject)[2] == [0, 5, 10, 14, 19]
-    assert '5 of 20 images were measured; 15 were left out' in subject.notes[0]
-    assert [key.index for key in find_subject(*plain, max_samples=50).keys] == list(range(20))
-
-
-def test_other_classes_or_another_order_are_rejected(plain, tmp_path):
+def test_other_classes_or_another_order_settings_and_weights_that_do_not_fit_are_rejected(plain, tmp_path):
+    (tmp_path / 'bare.py').write_text('a = 1\n')
+    for given, settings, message in (
+            (plain, dict(split='tests'), "Did you mean 'test'"),
+            (plain, dict(max_samples=0), 'max_samples=0, expected an integer of 1'),
+            (plain, dict(options={'modle.type': 'x'}), 'modle'), (plain[:1], {}, 'names no trained weights'),
+            ([str(tmp_path / 'bare.py')], {}, r'bare\.py has no model.*config of a classifier, or of a distil')):
+        with pytest.raises(ConfigError, match=message):
+            find_subject(*given, **settings)
+    with pytest.raises(FileNotFoundError, match=r'not\.pth'):
+        find_subject(plain[0], str(tmp_path / 'not.pth'))
     model = digits_classifier(8)
     model['head']['num_classes'] = 7
     torch.save(build(model).state_dict(), tmp_path / 'seven.pth')
@@ -214,68 +199,29 @@ def test_other_classes_or_another_order_are_rejected(plain, tmp_path):
         find_subject(plain[0], str(tmp_path / 'other.pth'))
 
 
-def test_settings_and_weights_that_do_not_fit_are_rejected(plain, tmp_path):
-    config, weights = plain
-    for arguments, message in ((dict(split='tests'), "Did you mean 'test'"),
-                               (dict(max_samples=0), 'max_samples=0, expected an integer of 1'),
-                               (dict(options={'modle.type': 'x'}), 'modle')):
-        with pytest.raises(ConfigError, match=message):
-            find_subject(config, weights, **arguments)
-    with pytest.raises(ConfigError, match='names no trained weights'):
-        find_subject(config)
-    (tmp_path / 'bare.py').write_text('a = 1\n')
-    with pytest.raises(ConfigError, match=r'bare\.py has no model.*config of a classifier, or of a distillation'):
-        find_subject(str(tmp_path / 'bare.py'))
-    with pytest.raises(FileNotFoundError, match=r'not\.pth'):
-        find_subject(config, str(tmp_path / 'not.pth'))
-
-
-# Labels, on data sets that are built, without a teacher
-
-
-def digits(n=40, **settings):
-    return Digits(num_samples=n, pipeline=PACK, **settings)
-
-
-def check(dataset, n=4):
-    check_labels(KeyedDataset(dataset), [SampleKey(0, 0, place) for place in range(n)])
-
-
 def test_other_targets_than_one_known_class_are_rejected_with_what_to_do():
+    def check(dataset, n=4):
+        images.check_labels(KeyedDataset(dataset), [SampleKey(0, 0, place) for place in range(n)])
+
+    def digits(**label):
+        data = Digits(num_samples=40, pipeline=PACK)
+        if label:
+            data.get_data_info = lambda index: {**label, 'img': np.zeros((8, 8, 1), np.uint8)}
+        return data
+
     check(digits())
     check(FewLabels(digits(), num_labels=10, rest=False))
-    with pytest.raises(ConfigError, match='images of FewLabels: 30 of 40 labels are hidden'):
-        check(FewLabels(digits(), num_labels=10), 40)
-    with pytest.raises(ConfigError, match=r'Companions gives probabilities .*Use another split, or .*'
-                                          r'configs/baselines/resnet18-w16_digits\.py CHECKPOINT'):
-        check(Companions(digits()))
-    for label, message in ((dict(gt_label=[1, 2]), 'Digits gives probabilities or several classes'),
-                           ({}, 'Digits has no labels to compare soft labels with')):
-        data = digits()
-        data.get_data_info = lambda index, label=label: {**label, 'img': np.zeros((8, 8, 1), np.uint8)}
+    for dataset, n, message in (
+            (FewLabels(digits(), num_labels=10), 40, 'images of FewLabels: 30 of 40 labels are hidden'),
+            (Companions(digits()), 4, r'Companions gives probabilities .*Use another split, or .*'
+                                      r'configs/baselines/resnet18-w16_digits\.py CHECKPOINT'),
+            (digits(gt_label=[1, 2]), 4, 'Digits gives probabilities or several classes'),
+            (digits(other=1), 4, 'Digits has no labels to compare soft labels with')):
         with pytest.raises(ConfigError, match=message):
-            check(data)
+            check(dataset, n)
 
 
-# Data loaders
-
-
-def test_the_loader_of_a_split_is_found_and_checked(tmp_path):
-    cfg = run_cfg(tmp_path / 'run', digits_classifier(8))
-    cfg.val_dataloader.batch_size = 7
-    assert find_loader(cfg, 'test').batch_size == 20
-    assert find_loader(cfg, 'train').dataset.split == 'train'
-    cfg.test_dataloader = None
-    assert find_loader(cfg, 'test').batch_size == 7
-    cfg.val_dataloader.batch_size = -1
-    with pytest.raises(ConfigError, match=r'val_dataloader\.batch_size=-1, expected an integer of 1'):
-        find_loader(cfg, 'test')
-    cfg.train_dataloader.num_workers = -1
-    with pytest.raises(ConfigError, match=r'train_dataloader\.num_workers=-1, expected an integer of 0'):
-        find_loader(cfg, 'train')
-
-
-def test_another_split_is_suggested_only_if_it_exists(tmp_path):
+def test_the_loader_of_a_split_is_found_with_the_files_of_it_alone_else_another_that_exists_is_suggested(tmp_path):
     for without, split, other in ((NO_TEST, 'test', 'train'), (NO_TRAIN, 'train', 'test')):
         cfg = run_cfg(tmp_path / 'run', digits_classifier(8), **without)
         with pytest.raises(ConfigError, match=f'no {split}_dataloader with a .*Use --split {other}, or add one'):
@@ -283,9 +229,6 @@ def test_another_split_is_suggested_only_if_it_exists(tmp_path):
         cfg.update({**NO_TEST, **NO_TRAIN})
         with pytest.raises(ConfigError, match=r'no images\. Add one\.$'):
             find_loader(cfg, split)
-
-
-def test_only_the_files_of_the_one_split_are_needed(tmp_path):
     cfg = run_cfg(tmp_path / 'run', classifier(num_classes=2))
     for split in ('train', 'val', 'test'):
         cfg[f'{split}_dataloader'].dataset = dict(type='CustomDataset', data_root=str(tmp_path / split))
@@ -296,15 +239,19 @@ def test_only_the_files_of_the_one_split_are_needed(tmp_path):
     cfg.test_dataloader = None
     with pytest.raises(ConfigError, match=r'val_dataloader.*val does not exist'):
         find_loader(cfg, 'test')
+    for split, name, value, least in (('val', 'batch_size', -1, 1), ('train', 'num_workers', -1, 0)):
+        (tmp_path / split).mkdir()
+        assert find_loader(cfg, 'test' if split == 'val' else split).dataset.data_root == str(tmp_path / split)
+        cfg[f'{split}_dataloader'][name] = value
+        with pytest.raises(ConfigError, match=rf'{split}_dataloader\.{name}={value}, expected an integer of {least}'):
+            find_loader(cfg, 'test' if split == 'val' else split)
 
 
-@DATASETS.register_module(force=True)
-class Broken:
-    def __init__(self):
-        raise ValueError('its own')
-
-
-def test_a_data_set_has_images_and_keys_once():
+def test_a_data_set_has_images_and_keys_once_and_a_device_that_does_not_work_is_rejected():
+    assert (images.find_device('cpu'), images.find_device(None)) == ('cpu', get_device())
+    for name in ('cudaa', f'cuda:{torch.cuda.device_count()}'):
+        with pytest.raises(ConfigError, match=rf'device={name!r} cannot be used here .*expected one of cpu\b'):
+            images.find_device(name)
     for cfg in (DIGITS, dict(type='wsld_plugin.KeyedDataset', dataset=DIGITS)):
         dataset = build_dataset(cfg)
         assert isinstance(dataset, KeyedDataset)
@@ -314,13 +261,9 @@ def test_a_data_set_has_images_and_keys_once():
     for cfg in (empty, dict(type='wsld_plugin.KeyedDataset', dataset=empty)):
         with pytest.raises(ConfigError, match=f"data set {cfg['type']} has no images: check its indices"):
             build_dataset(Config(cfg)._cfg_dict)
+
+    class Broken:
+        def __init__(self):
+            raise ValueError('its own')
     with pytest.raises(ValueError, match='its own'):
         build_dataset(dict(type=Broken))
-
-
-def test_a_device_that_works_is_returned_and_another_is_rejected():
-    assert find_device('cpu') == 'cpu'
-    assert find_device(None) == get_device()
-    for name in ('cudaa', f'cuda:{torch.cuda.device_count()}'):
-        with pytest.raises(ConfigError, match=rf'device={name!r} cannot be used here .*expected one of cpu\b'):
-            find_device(name)

@@ -14,30 +14,19 @@ from wsld_plugin.studies.teacher_report.page import check_folder, page, soft_lab
 REPORT = json.dumps(dict(title='', verdict='', notes=[], settings={}, k=[]))
 
 
-def image(index):
-    return np.full((8, 8), index, np.uint8)
-
-
 def built(found=None, **overrides):
     given = dict(findings=found or findings(), title='a teacher', verdict='A verdict.', notes=['A note.'],
-                 image=image, settings=dict(config='c.py', batch_size=16))
+                 image=lambda index: np.full((8, 8), index, np.uint8), settings=dict(config='c.py'))
     return page(**{**given, **overrides})
 
 
-@pytest.mark.parametrize('c', [2, 1000])
-def test_a_page_of_any_number_of_classes_is_well_formed(c):
-    text = built(findings(n=40, c=c, max_k=min(c, 5)))
+def test_a_page_requests_nothing_its_pictures_have_alternative_text_and_names_are_never_markup():
+    names = ['<b>&"\'', *(f'c{k}' for k in range(9))]
+    text = built(findings(names=names), title='<i>', notes=['<u>'], verdict='Δ < 1 & γ', settings={'config': '<s>'})
     seen = Page(text)
-    assert (f'The first 100 of {c:,} rows; all are in report.json.' in seen.text()) == (c > 100)
-    assert text.count('<!DOCTYPE html>') == 1
-    assert len(text) < 200_000
-
-
-def test_a_page_requests_nothing_and_its_pictures_have_alternative_text():
-    text = built()
-    seen = Page(text)
-    for tag in ('script', 'iframe', 'object', 'embed', 'base'):
+    for tag in ('script', 'iframe', 'object', 'embed', 'base', *'bus'):
         assert not seen.all(tag)
+    assert all(name in seen.text() for name in ('<b>&"\'', '<i>', '<u>', 'Δ < 1 & γ', '<s>'))
     for _, attributes in seen.elements:
         for name in ('src', 'href', 'srcset', 'action', 'xlink:href'):
             assert (attributes.get(name) or 'data:').startswith(('data:', '#'))
@@ -49,16 +38,12 @@ def test_a_page_requests_nothing_and_its_pictures_have_alternative_text():
     assert [tag for tag, _ in seen.elements if tag in ('h1', 'h2')][:2] == ['h1', 'h2']
 
 
-def test_names_are_text_and_never_markup():
-    names = ['<b>&"\'', *(f'c{k}' for k in range(9))]
-    seen = Page(built(findings(names=names), title='<i>', notes=['<u>'], verdict='Δ < 1 & γ',
-                      settings={'config': '<s>'}))
-    assert not any(seen.all(tag) for tag in 'bus')
-    assert '<b>&"\'' in seen.text()
-    assert 'Δ < 1 & γ' in seen.text()
-
-
-def test_the_numbers_are_those_found():
+def test_the_numbers_are_those_found_for_any_number_of_classes():
+    for c in (2, 1000):
+        text = built(findings(n=40, c=c, max_k=min(c, 5)))
+        assert (f'The first 100 of {c:,} rows; all are in report.json.' in Page(text).text()) == (c > 100)
+        assert text.count('<!DOCTYPE html>') == 1
+        assert len(text) < 200_000
     found = findings()
     text = Page(built(found)).text()
     assert f'{found.calibration.nll:.4f}' in text
@@ -73,67 +58,49 @@ def test_the_numbers_are_those_found():
     assert 'accompanies' not in Page(built(findings(n=101, c=101, max_k=3))).text()
 
 
-@pytest.fixture(scope='module')
-def classifier_of_digits(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('digits')
-    run_cfg(folder / 'run', digits_classifier(8)).dump(folder / 'digits.py')
-    return str(folder / 'digits.py'), str(teacher_file(folder / 'teacher.pth'))
-
-
-def test_page_and_numbers_agree_and_an_earlier_report_is_overwritten(classifier_of_digits, tmp_path):
+def test_page_and_numbers_agree_a_report_is_overwritten_and_nothing_is_written_if_something_is_wrong(tmp_path):
+    config, weights, new = str(tmp_path / 'digits.py'), teacher_file(tmp_path / 'teacher.pth'), str(tmp_path / 'new')
+    run_cfg(tmp_path / 'run', digits_classifier(8)).dump(config)
     arguments = dict(out=str(tmp_path / 'out'), device='cpu')
-    soft_labels_report(*classifier_of_digits, **arguments, max_samples=12)
-    folder, findings, sentence, notes = soft_labels_report(*classifier_of_digits, **arguments)
+    soft_labels_report(config, str(weights), **arguments, max_samples=12)
+    folder, findings, sentence, notes = soft_labels_report(config, str(weights), **arguments)
     report = json.loads((folder / 'report.json').read_text())
     seen = Page((folder / 'index.html').read_text())
     assert (report['verdict'], report['accuracy']) == (sentence, findings.calibration.accuracy)
     assert all(each in seen.text() for each in (sentence, *notes))
-    assert report['settings']['config'] == classifier_of_digits[0]
+    assert report['settings']['config'] == config
     assert set(report['settings']) >= {'checkpoint', 'split', 'machine', 'versions', 'date', 'largest_k', 'device'}
     assert sorted(path.name for path in folder.iterdir()) == ['index.html', 'report.json']
     assert (report['num_samples'], len(report['k'])) == (20, 10)
 
-
-def test_nothing_is_written_if_something_does_not_fit(classifier_of_digits, tmp_path):
     with pytest.raises(ConfigError, match='max_k=11'):
-        soft_labels_report(*classifier_of_digits, out=str(tmp_path / 'out'), max_k=11, device='cpu')
-    state = torch.load(classifier_of_digits[1])
+        soft_labels_report(config, str(weights), out=new, max_k=11, device='cpu')
+    state = torch.load(weights)
     state['head.fc.weight'][3] = 3e38  # finite, and no logit of it is
-    torch.save(state, tmp_path / 'broken.pth')
+    torch.save(state, weights)
     with pytest.raises(RunError, match='20 of 20 samples have no usable logits'):
-        soft_labels_report(classifier_of_digits[0], str(tmp_path / 'broken.pth'), out=str(tmp_path / 'out'),
-                           device='cpu')
-    assert not (tmp_path / 'out').exists()
+        soft_labels_report(config, str(weights), out=new, device='cpu')
     with pytest.raises(ConfigError, match='is a file'):
-        soft_labels_report('missing.py', out=str(tmp_path / 'broken.pth'))
+        soft_labels_report('missing.py', out=str(weights))
     with pytest.raises(ConfigError, match="device='cudaa'"):
-        soft_labels_report('missing.py', out=str(tmp_path / 'new'), device='cudaa')
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['broken.pth']
+        soft_labels_report('missing.py', out=new, device='cudaa')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['digits.py', 'out', 'teacher.pth']
 
 
-def files(folder):
-    return {path.name: path.read_text() for path in folder.iterdir()}
-
-
-def test_a_new_folder_one_with_other_files_and_an_earlier_report_are_accepted(tmp_path):
+def test_an_earlier_report_and_other_files_are_accepted_and_a_page_without_a_report_is_not_overwritten(tmp_path):
     check_folder(tmp_path / 'new' / 'one')
-    assert files(tmp_path) == {}
-    (tmp_path / 'mine.txt').write_text('mine')
-    check_folder(tmp_path)
-    (tmp_path / 'report.json').write_text(REPORT)
-    check_folder(tmp_path)
-    (tmp_path / 'index.html').write_text('a page')
-    check_folder(tmp_path)
-    assert files(tmp_path) == {'mine.txt': 'mine', 'report.json': REPORT, 'index.html': 'a page'}
-
-
-@pytest.mark.parametrize('numbers', [None, '{"mine": 1}', '3', '\xff'])
-def test_a_page_without_a_report_is_not_overwritten(tmp_path, numbers):
-    (tmp_path / 'index.html').write_text('mine')
-    if numbers is not None:
-        (tmp_path / 'report.json').write_text(numbers, encoding='latin-1')
-    with pytest.raises(ConfigError, match=r'holds index\.html.* nothing is overwritten.*another folder as --out'):
+    for name, content in (('mine.txt', 'mine'), ('report.json', REPORT), ('index.html', 'a page')):
+        (tmp_path / name).write_text(content)
         check_folder(tmp_path)
+        assert (tmp_path / name).read_text() == content
+    assert len(list(tmp_path.iterdir())) == 3
+    for numbers in ('{"mine": 1}', '3', '\xff', None):
+        if numbers is None:
+            (tmp_path / 'report.json').unlink()
+        else:
+            (tmp_path / 'report.json').write_text(numbers, encoding='latin-1')
+        with pytest.raises(ConfigError, match=r'holds index\.html.* nothing is overwritten.*another folder as --out'):
+            check_folder(tmp_path)
     (tmp_path / 'index.html').unlink()
     (tmp_path / 'index.html').mkdir()
     (tmp_path / 'report.json').write_text(REPORT)

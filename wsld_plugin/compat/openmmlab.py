@@ -32,6 +32,7 @@ def apply() -> None:
     import_mmrazor_with_newer_mmcv()
     replace_quantization()
     fix_inplace_walk()
+    rename_weights_in_place()
     cache_config_text()
 
 
@@ -40,12 +41,15 @@ def applied() -> list[str]:
     import mmcv
     from mmengine.config import config
     from mmengine.utils import digit_version
+    from mmpretrain.models.classifiers import TimmClassifier
     from mmrazor.models.algorithms.base import BaseAlgorithm
     quantization = getattr(sys.modules.get(_QUANTIZATION), '__spec__', None)
     found = {
         'the version of MMCV that MMRazor accepts': digit_version(mmcv.__version__) > digit_version(_NEWEST_MMCV),
         "MMRazor's quantization": quantization is not None and quantization.loader is None,
         "MMRazor's walk over in-place modules": BaseAlgorithm.set_module_inplace_false is _set_module_inplace_false,
+        "mmpretrain's names of timm's and Hugging Face's weights":
+            TimmClassifier._remove_state_dict_prefix is _remove_state_dict_prefix,
         'the formatting of configs': hasattr(config.FormatCode, 'cached'),
     }
     return [name for name, acted in found.items() if acted]
@@ -147,6 +151,26 @@ def _set_module_inplace_false(self: Any, architecture: nn.Module, varstr: str) -
     for module in architecture.modules():
         if hasattr(module, 'inplace'):
             setattr(module, 'inplace', False)  # noqa: B010  (a plain attribute that only some modules have)
+
+
+def rename_weights_in_place() -> None:
+    """Let `TimmClassifier` and `HuggingFaceClassifier` of mmpretrain rename their weights in the given dict.
+
+    Cause: both leave out ``model.`` in the names of a state dict, in a hook that returns a new dict. PyTorch and
+    mmengine ignore that dict for a classifier inside another model, such as a student: its checkpoints have names
+    that the hook for loading does not expect.
+    """
+    from mmpretrain.models.classifiers import HuggingFaceClassifier, TimmClassifier
+    for kind in (HuggingFaceClassifier, TimmClassifier):
+        kind._remove_state_dict_prefix = staticmethod(_remove_state_dict_prefix)
+
+
+def _remove_state_dict_prefix(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    items = list(state.items())
+    state.clear()  # the order of the names is kept
+    for name, value in items:
+        inside = name.startswith(f'{prefix}model.')
+        state[prefix + name.removeprefix(f'{prefix}model.') if inside else name] = value
 
 
 def cache_config_text() -> None:

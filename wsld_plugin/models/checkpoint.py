@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ _PREFIXES = {'module.': 'data-parallel prefix `module.`', 'ema_model.': 'EMA pre
 _COUNTERS = ('steps', 'n_averaged')  # buffers of averaged models
 
 
-def classifier_state(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
+def classifier_state(checkpoint: Mapping[str, Any], names: Collection[str] = ()) -> tuple[State, list[str]]:
     """The weights of the classifier in a checkpoint, under mmpretrain's names.
 
     Recognised, also nested in each other: a plain mmpretrain classifier; a distillation checkpoint of MMRazor or of
     this project (its student is used, a teacher in it is skipped); the prefixes of data-parallel and averaged models;
-    torchvision's names for ResNet, ResNeXt and Wide ResNet.
+    torchvision's names for ResNet, ResNeXt and Wide ResNet, if ``names``, those of the classifier's own weights, are
+    mmpretrain's.
 
     Returns:
         The weights by name, and words for each recognised form; none for a plain classifier.
@@ -58,7 +59,7 @@ def classifier_state(checkpoint: Mapping[str, Any]) -> tuple[State, list[str]]:
             notes.append('student of a distillation checkpoint')
     if any(not key.startswith('ema_') for key in state):  # mmcv 1.x named the averaged copies so
         state = {key: value for key, value in state.items() if not key.startswith('ema_')}
-    if {'conv1.weight', 'layer1.0.conv1.weight', 'fc.weight'} <= state.keys():
+    if {'conv1.weight', 'layer1.0.conv1.weight', 'fc.weight'} <= state.keys() and 'backbone.conv1.weight' in names:
         state = {f'{"head" if key.startswith("fc.") else "backbone"}.{key}': value for key, value in state.items()}
         notes.append("torchvision's names")
     return state, notes
@@ -89,7 +90,7 @@ def load_classifier(model: nn.Module, path: str, role: str = 'model') -> dict[st
     if not isinstance(checkpoint, Mapping):
         kind = type(checkpoint).__name__
         raise CheckpointError(f'{role} checkpoint {path} holds a {kind}, expected a dict of weights.')
-    state, notes = classifier_state(checkpoint)
+    state, notes = classifier_state(checkpoint, model.state_dict())
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise CheckpointError(f'{role} checkpoint {path}: {len(broken)} of {len(state)} tensors hold NaN or '

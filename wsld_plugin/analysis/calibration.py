@@ -115,8 +115,8 @@ class Calibration:
 class CalibrationStatistics(SampleSums):
     """Scores and confusion of soft labels p = softmax(t), in one pass over the samples.
 
-    A sample of confidence max_k p[k] is in bin b of B = `BINS` equal bins if (b - 1)/B < confidence ≤ b/B. There are
-    ``num_classes``, C ≥ 2 (else ConfigError).
+    A sample of confidence max_k p[k] is in bin b of B = `BINS` equal bins if (b - 1)/B < confidence ≤ b/B.
+    ``num_classes`` is C ≥ 2; ConfigError if it is less.
 
     Sources: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599 (calibration error, 15
     bins, temperature); Brier, 1950 (score, here over all classes, not halved). Difference: a tied top class counts

@@ -94,7 +94,9 @@ class Plan:
             ConfigError: an invalid config; a missing file; with parts, a config that trains by iteration, or a
                 training set with too few images.
         """
-        common = {**({'train_cfg.val_interval': self.every} if self.every else {}), **dict(self.options)}
+        common = dict(self.options)
+        if self.every is not None:
+            common.setdefault('train_cfg.val_interval', self.every)
         part = {f'train_dataloader.sampler.{key}': value for key, value in dict(
             type='wsld_plugin.PartSampler', parts=self.parts, size=self.size).items() if self.parts}
         hidden = {**part, 'default_hooks.predictions.type': 'wsld_plugin.PredictionsHook'} if part else {}

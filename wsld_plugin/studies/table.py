@@ -24,7 +24,7 @@ from .runs import Result, finished, train_missing
 
 @dataclass(frozen=True)
 class Score:
-    """Top-1 accuracies in percent, one for each run, their mean, and their deviation (n − 1), None for one run."""
+    """Top-1 accuracies in percent, one for each run, with mean and standard deviation (n − 1; None for one run)."""
 
     mean: float
     std: float | None
@@ -41,7 +41,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Line:
-    """A cell of a table: the scores of the last and of the best epoch, and what `Cell` says about published ones.
+    """A cell of a table: the scores of the last and of the best epoch, and the published figure as in `Cell`.
 
     ``last``, ``best`` and ``seconds_mean`` are None without any result. ``n`` runs have a result, ``missing`` none.
     """
@@ -177,7 +177,7 @@ def draw_plane(plan: Plan, work_dir: Path, path: str | Path) -> str:
     """Draw the accuracies of a plan's finished runs over the unreliability Δ and the ambiguity γ of their labels.
 
     The students of the plan learn from candidate sets (`PartialLabels`) or from labels (`NoisyLabels`). ``work_dir``
-    is the folder of all runs, and ``path`` the PNG. Returns a table of the same, with Δ and γ of the true labels.
+    is the folder of all runs, and ``path`` the PNG. Returns the same as a table, Δ and γ against the true labels.
 
     Raises:
         ConfigError: a training set that has neither; a path that does not name a PNG. RunError: nothing is finished.

@@ -51,7 +51,7 @@ class Subject:
     rgb: bool
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
-        """Logits (n, C), labels (n,), indices in the data set. RunError: a label is hidden, or not one class."""
+        """Batches of logits (n, C), labels (n,) and indices. RunError if a label is hidden, or not one class."""
         place = 0
         try:
             for logits, target in self.source(self.keys):
@@ -152,7 +152,7 @@ def find_subject(config: str, checkpoint: str | None = None, *, split: str = 'te
 
 
 def find_device(name: str | None) -> str:
-    """Return a device that works, for None the best one; ConfigError if the named one cannot be used."""
+    """Return a device that works; None: the best one. ConfigError if the device of that name cannot be used."""
     try:
         torch.zeros(1, device=name or 'cpu').cpu()
     except (RuntimeError, AssertionError, ImportError) as error:  # in this order: no such kind, not in this torch
@@ -198,7 +198,7 @@ def build_dataset(cfg: Mapping[str, Any]) -> KeyedDataset:
 
 
 def check_labels(dataset: KeyedDataset, keys: Sequence[SampleKey]) -> None:
-    """Raise ConfigError unless each sample has one class as label, which is not hidden, to measure against."""
+    """Raise ConfigError unless the sample of each key has one class as its label, which is not hidden."""
     name, samples = type(dataset.dataset).__name__, [dataset[key]['data_samples'] for key in keys]
     if any('gt_score' in sample or ('gt_label' in sample and sample.gt_label.numel() != 1) for sample in samples):
         raise ConfigError(f'the data set {name} gives probabilities or several classes as target, expected one right '

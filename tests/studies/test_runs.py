@@ -72,7 +72,7 @@ def test_a_needed_run_is_trained_first_and_once_and_a_failed_one_stops_those_tha
     teacher, bad = run(tmp_path / 't'), run(tmp_path / 'bad', 'fails.py')
     students = [run(tmp_path / name, needs=(teacher, )) for name in 'ab']
     stopped = run(tmp_path / 's', needs=(bad, ))
-    grandchild = run(tmp_path / 'g', needs=(bad, stopped))
+    grandchild = run(tmp_path / 'g', needs=(stopped, ))
     assert runs.with_needs([grandchild, *students]) == [bad, stopped, grandchild, teacher, *students]
     outcomes = train_all([grandchild, *students], 2)
     good = [one for one, outcome in outcomes.items() if isinstance(outcome, Result)]

@@ -24,18 +24,15 @@ BROKEN[5, 0] = -np.inf
 POSTERIOR = softmax(RNG.standard_normal((40, 5)), axis=-1)
 
 
-def geometric_mean(probabilities):
-    product = [math.prod(p[k] for p in probabilities) ** (1 / len(probabilities)) for k in range(5)]
-    return [value / sum(product) for value in product], sum(product)
-
-
 @pytest.mark.parametrize('target', [LABELS, POSTERIOR])
 def test_error_bias_and_variance_equal_kl_divergences_and_the_correction_moves_one_amount_between_them(target):
     found = decompose(LOG_P, target)
     for n in range(40):
         q = POSTERIOR[n] if target.ndim == 2 else np.eye(5)[target[n]]
         models = np.exp(LOG_P[:, n])
-        mean, z = geometric_mean(models)
+        geometric = [math.prod(p[k] for p in models) ** (1 / 6) for k in range(5)]
+        z = sum(geometric)
+        mean = [value / z for value in geometric]
         assert found.error[n] == pytest.approx(np.mean([scipy_entropy(q, p) for p in models]), rel=1e-12)
         assert found.bias[n] == pytest.approx(scipy_entropy(q, mean), rel=1e-11)
         # three routes

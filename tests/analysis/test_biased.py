@@ -49,7 +49,7 @@ def test_every_k_and_its_companion_equal_counting_over_sets(ties):
     np.testing.assert_allclose(measured(logits, target, max_k=2).ambiguity, found.ambiguity[:2])
 
 
-def test_the_best_k_is_one_for_a_perfect_teacher_two_if_the_second_choice_is_right_and_none_for_a_uniform_one():
+def test_the_margin_is_above_zero_below_the_edge_and_best_for_a_k_that_only_a_uniform_teacher_has_not():
     target = torch.arange(80) % 10
     right = torch.nn.functional.one_hot(target, 10).double()
     found = measured(right, target)
@@ -60,16 +60,12 @@ def test_the_best_k_is_one_for_a_perfect_teacher_two_if_the_second_choice_is_rig
     wrong = torch.nn.functional.one_hot((target + 1 + torch.arange(80) // 10) % 10, 10)
     found = measured(right + 2 * wrong, target)
     assert found.unreliability[:2].tolist() == [1, 0]
-    assert found.best_k == 2
-    assert found.margin[0] == -np.inf
+    assert (found.best_k, found.margin[0]) == (2, -np.inf)
     found = measured(torch.zeros(80, 10), target)  # on the edge for every k
     np.testing.assert_allclose(found.unreliability, 1 - np.arange(1, 11) / 10, atol=1e-12)
     np.testing.assert_allclose(found.ambiguity, np.arange(1, 11) / 10, atol=1e-12)
     np.testing.assert_allclose(found.margin, 0, atol=1e-12)
     assert found.best_k is None
-
-
-def test_margin_is_positive_exactly_below_the_edge():
     unreliability, ambiguity = np.indices((41, 41)).reshape(2, -1) / 40
     margin = learnability_margin(unreliability, ambiguity)
     clear = np.abs(unreliability + ambiguity - 1) > 1e-9
@@ -118,8 +114,7 @@ def test_a_replicate_counts_each_sample_as_often_as_its_poisson_weight():
     for name in ('right', 'wrong', 'count'):
         torch.testing.assert_close(statistics.sums[name][..., 5], twin.sums[name][..., 0])
     weights = poisson_weights(range(400), 100)
-    assert weights.mean() == pytest.approx(1, abs=0.02)
-    assert weights.var() == pytest.approx(1, abs=0.03)
+    assert (weights.mean(), weights.var()) == (pytest.approx(1, abs=0.02), pytest.approx(1, abs=0.03))
     assert (weights == 0).mean() == pytest.approx(math.exp(-1), abs=0.01)
     assert (weights[8] != weights[7]).any()
 
@@ -134,7 +129,6 @@ def test_the_interval_of_the_unreliability_is_that_of_a_share_that_of_the_ambigu
     expected = 1.96 * math.sqrt(p * (1 - p) / n)
     assert low < found.unreliability[0] < high
     assert (high - low) / 2 == pytest.approx(expected, rel=0.2)
-
     c = 40
     logits = torch.randn(n, c, generator=torch.Generator().manual_seed(0))
     found = measured(logits, torch.arange(n) % c, keys=range(n), bootstrap=50)

@@ -23,7 +23,7 @@ def measured(logits, target):
     return statistics.result()
 
 
-def test_scores_and_confusion_equal_scikit_learns_and_loops_over_bins_and_classes():
+def test_scores_and_confusion_equal_scikit_learns_and_are_known_for_extreme_and_uniform_logits():
     logits, target = random_samples()
     found, probs = measured(logits, target), softmax(logits.double().numpy(), axis=1)
     assert found.accuracy == pytest.approx(accuracy_score(target, probs.argmax(1)))
@@ -35,6 +35,12 @@ def test_scores_and_confusion_equal_scikit_learns_and_loops_over_bins_and_classe
     bins = [(b / 15 < confidence) & (confidence <= (b + 1) / 15) for b in range(15)]
     gaps = [abs(right[rows].sum() - confidence[rows].sum()) for rows in bins]
     assert found.ece == pytest.approx(sum(gaps) / 200, abs=1e-12)
+    found = measured(torch.tensor([[1e4, 0.0], [0.0, 1e4]]), torch.tensor([0, 0]))
+    assert (found.nll, found.brier, found.entropy) == pytest.approx((5000, 1, 0), abs=0)
+    assert measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1])).nll == math.inf
+    found = measured(torch.zeros(8, 4), torch.arange(8) % 4)
+    assert (found.accuracy, found.ece, found.entropy_counts[-1]) == (0.25, 0, 8)
+    assert (found.nll, found.entropy, found.brier) == pytest.approx((math.log(4), math.log(4), 0.75))
     on_a_boundary = measured(torch.zeros(3, 5), torch.tensor([0, 1, 1]))  # 3/15
     assert on_a_boundary.bins[:4, 0].tolist() == [0, 0, 3, 0]
     np.testing.assert_array_equal(found.top, confusion_matrix(target, logits.argmax(1)))
@@ -63,15 +69,6 @@ def test_labels_drawn_from_soft_labels_are_calibrated_and_the_best_temperature_i
     assert nll <= min(-log_softmax(rows / t, axis=1)[range(200), target].mean() for t in grid) + 1e-12
     for wrong, end in enumerate(TEMPERATURES):
         assert best_temperature(torch.eye(4), (torch.arange(4) + wrong) % 4)[0] == pytest.approx(end)
-
-
-def test_extreme_and_uniform_logits_have_known_scores():
-    found = measured(torch.tensor([[1e4, 0.0], [0.0, 1e4]]), torch.tensor([0, 0]))
-    assert (found.nll, found.brier, found.entropy) == pytest.approx((5000, 1, 0), abs=0)
-    assert measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1])).nll == math.inf
-    found = measured(torch.zeros(8, 4), torch.arange(8) % 4)
-    assert (found.accuracy, found.ece, found.entropy_counts[-1]) == (0.25, 0, 8)
-    assert (found.nll, found.entropy, found.brier) == pytest.approx((math.log(4), math.log(4), 0.75))
 
 
 def test_batches_add_up_and_by_class_are_the_scores_of_that_class_alone():

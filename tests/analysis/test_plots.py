@@ -82,8 +82,7 @@ def test_a_plane_has_measures_and_mean_accuracies_and_bias_and_variance_interval
     rows = {'τ': [Series('KD', [1., 4.], values, bars), everywhere], 'epoch': [Series('KD', [20, 40], values)]}
     plots.plot_bias_variance(tmp_path / 'a.png', rows, 'title')
     panels = drawn[1].axes
-    assert len(panels) == 6
-    assert panels[0].lines[0].get_xydata().tolist() == [[1, .2], [4, .3]]
+    assert (len(panels), panels[0].lines[0].get_xydata().tolist()) == (6, [[1, .2], [4, .3]])
     (low, high), (low_4, high_4) = panels[0].collections[0].get_segments()
     np.testing.assert_allclose([low[1], high[1], low_4[1], high_4[1]], [.1, .3, .3, .5])
     assert set(panels[0].lines[-1].get_ydata()) == {.25}

@@ -44,16 +44,6 @@ def gradient(loss, s, *args, **kwargs):
     return torch.autograd.grad(loss(s, *args, **kwargs), s)[0]
 
 
-def test_check_values_of_the_authors_formula():
-    i, k = torch.arange(5).double()[:, None], torch.arange(7).double()
-    s, t, y = 4 * torch.sin(7 * i + 3 * k), 6 * torch.cos(5 * i + 2 * k), 3 * torch.arange(5) % 7
-    expected = torch.tensor([.9809535096, .5241567844, .2032823833, .8532596079, .8139417314]).double()
-    torch.testing.assert_close(wsld_weights(s, t, y), expected, rtol=0, atol=1e-7)
-    soft = wsld(s, t, y, tau=2.0)
-    assert soft.item() == pytest.approx(7.1456334331, abs=1e-9)
-    assert (F.cross_entropy(s, y) + 2.5 * soft).item() == pytest.approx(21.6368551694, abs=1e-9)
-
-
 @pytest.mark.parametrize('c', [2, 21841])
 def test_kd_and_wsld_equal_scipy_for_indices_of_any_type_and_for_probabilities(c):
     s, t, y = case(4, c)
@@ -75,10 +65,25 @@ def test_kd_and_wsld_equal_scipy_for_indices_of_any_type_and_for_probabilities(c
         torch.testing.assert_close(wsld(s, t, F.one_hot(y, c).to(dtype)), wsld(s, t, y))
 
 
-def test_weights_run_from_zero_to_one_and_small_ones_keep_their_digits_in_float32():
+def test_weights_run_from_zero_to_one_have_the_values_of_the_authors_and_follow_a_given_teacher_ce():
     right, wrong, label = torch.tensor([[1e4, 0.]]), torch.tensor([[0., 1e4]]), torch.tensor([0])
     assert wsld_weights(right, wrong, label) == wsld_weights(right, right, label) == 0
     assert wsld_weights(wrong, right, label) == 1
+    i, k = torch.arange(5).double()[:, None], torch.arange(7).double()
+    s, t, y = 4 * torch.sin(7 * i + 3 * k), 6 * torch.cos(5 * i + 2 * k), 3 * torch.arange(5) % 7
+    expected = torch.tensor([.9809535096, .5241567844, .2032823833, .8532596079, .8139417314]).double()
+    torch.testing.assert_close(wsld_weights(s, t, y), expected, rtol=0, atol=1e-7)
+    soft = wsld(s, t, y, tau=2.0)
+    assert soft.item() == pytest.approx(7.1456334331, abs=1e-9)
+    assert (F.cross_entropy(s, y) + 2.5 * soft).item() == pytest.approx(21.6368551694, abs=1e-9)
+    student_ce, own = (F.cross_entropy(logits, y, reduction='none') for logits in (s, t))
+    torch.testing.assert_close(wsld(s, t, y, teacher_ce=own), wsld(s, t, y))
+    other = wsld(s, t, y, reduction='none', teacher_ce=torch.full_like(own, 3.0))
+    unweighted = wsld(s, t, y, reduction='none') / wsld_weights(s, t, y)
+    torch.testing.assert_close(other, unweighted * (1 - torch.exp(-student_ce / 3)), rtol=1e-6, atol=0)
+
+
+def test_small_weights_keep_their_digits_in_float32():
     s, t, y = case(dtype=torch.float32)
     student_ce = F.cross_entropy(s, y, reduction='none')
     full = wsld(s, t, y, reduction='none', teacher_ce=torch.zeros(len(y)))    # the ratio is large, w is 1
@@ -192,20 +197,9 @@ def test_only_the_student_receives_a_gradient(loss):
         tensor.requires_grad_()
     (loss(s, t, y) + wsld(s, t, y, teacher_ce=ce)).backward()
     assert s.grad.abs().sum() > 0
-    assert t.grad is None
-    assert y.grad is None
-    assert ce.grad is None
+    assert all(tensor.grad is None for tensor in (t, y, ce))
     assert not wsld_weights(s, t, y).requires_grad
     assert not loss(s.detach(), t, y).requires_grad
-
-
-def test_given_teacher_ce_replaces_the_teachers_own():
-    s, t, y = case()
-    student_ce, own = (F.cross_entropy(logits, y, reduction='none') for logits in (s, t))
-    torch.testing.assert_close(wsld(s, t, y, teacher_ce=own), wsld(s, t, y))
-    other = wsld(s, t, y, reduction='none', teacher_ce=torch.full_like(own, 3.0))
-    unweighted = wsld(s, t, y, reduction='none') / wsld_weights(s, t, y)
-    torch.testing.assert_close(other, unweighted * (1 - torch.exp(-student_ce / 3)), rtol=1e-6, atol=0)
 
 
 def test_compiled_as_one_graph_the_losses_are_the_same_and_still_reject_an_invalid_target():
@@ -229,8 +223,6 @@ def test_docstring_examples_hold(module):
     assert result.attempted >= 2
     assert result.failed == 0
 
-
-# The parts of the gradient, and regularization samples
 
 def autograd_parts(s, t, y, tau):
     """The gradients of the sums of both losses, from their definitions."""

@@ -37,9 +37,8 @@ def test_module_is_the_weighted_function_without_state_and_prints_what_is_not_th
     assert not module.state_dict()
     assert torch.equal(KD(2.0)(student, teacher, torch.full((16,), -1)), KD(2.0)(student, teacher))
     assert repr(kind()) == f'{kind.__name__}(tau=1.0, loss_weight=1.0)'
-    assert repr(kind(4.0, samples=dict(regularization=.5))) == (
-        f"{kind.__name__}(tau=4.0, loss_weight=1.0, "
-        "samples={'reading': 'label', 'regularization': 0.5, 'others': 1.0})")
+    assert repr(kind(4.0, samples=dict(regularization=.5))).endswith(
+        "(tau=4.0, loss_weight=1.0, samples={'reading': 'label', 'regularization': 0.5, 'others': 1.0})")
     module = KD(40.0, 0.95, student_tau=1.0, tau_squared=False, mean_over='elements', multiplier=50)
     assert repr(module) == ("KD(tau=40.0, loss_weight=0.95, student_tau=1.0, tau_squared=False, "
                             "mean_over='elements', multiplier=50)")

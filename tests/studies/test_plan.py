@@ -52,7 +52,7 @@ def runs_of(write, work_dir, *cells, common=None, seed=0, check_files=True):
     return [run for of_cell in plan.runs(work_dir, check_files).values() for run in of_cell]
 
 
-def test_a_plan_names_cells_seeds_and_the_published_figures_of_which_some_can_be_chosen(write, tmp_path):
+def test_a_plan_names_its_command_cells_and_published_figures_with_a_source_and_some_can_be_chosen(write, tmp_path):
     plan = load_plan(write("_NAME = 1\ndef _row(): pass\ntitle = 'T'\noptions = {'x.y': [1, 2]}\n"
                            + ONE.replace("source='S'", "source='S', epoch='best'")))
     assert (plan.name, plan.title, plan.seeds, plan.options) == ('plan', 'T', (0, 1), (('x.y', [1, 2]), ))
@@ -70,6 +70,14 @@ def test_a_plan_names_cells_seeds_and_the_published_figures_of_which_some_can_be
             load_plan(write(text), **chosen)
     with pytest.raises(ConfigError, match=r"Did you mean '.*digits\.py'"):
         load_plan(CONFIGS / 'reproduce/digit.py')
+
+    for path in [*CONFIGS.glob('reproduce/*.py'), *CONFIGS.glob('bias_variance/*.py')]:
+        tool = path.parent.name
+        assert f'tools/{tool}.py configs/{tool}/{path.name}' in path.read_text().split('"""')[1]
+        assert all(cell.published is None or cell.source for cell in load_plan(path).cells)
+    cells = load_plan(CONFIGS / 'reproduce/imagenet_wsld.py').cells
+    assert {(cell.source[:6], cell.epoch) for cell in cells if cell.source} == {
+        ('Zhou e', 'best'), ('MMRazo', 'last'), ('OpenMM', 'last')}
 
 
 @pytest.mark.parametrize(('text', 'message'), [
@@ -94,17 +102,7 @@ def test_an_invalid_plan_is_rejected(write, text, message):
         load_plan(write(text))
 
 
-def test_every_plan_begins_with_its_command_and_gives_each_figure_a_source():
-    for path in [*CONFIGS.glob('reproduce/*.py'), *CONFIGS.glob('bias_variance/*.py')]:
-        tool = path.parent.name
-        assert f'tools/{tool}.py configs/{tool}/{path.name}' in path.read_text().split('"""')[1]
-        assert all(cell.published is None or cell.source for cell in load_plan(path).cells)
-    epochs = {(cell.source[:6], cell.epoch) for cell in load_plan(CONFIGS / 'reproduce/imagenet_wsld.py').cells
-              if cell.source}
-    assert epochs == {('Zhou e', 'best'), ('MMRazo', 'last'), ('OpenMM', 'last')}
-
-
-def test_given_options_replace_those_of_the_plan_and_its_cells_and_reach_the_command_line_unchanged(tmp_path):
+def test_given_options_replace_those_of_the_plan_and_its_cells_and_seeds_share_its_teachers(tmp_path):
     options = {'train_cfg.max_epochs': 3, 'train_cfg.dynamic_intervals': [(15, 1)],
                'train_dataloader.dataset.ambiguity': 0.25}
     plan = load_plan(CONFIGS / 'reproduce/partial_labels.py', seeds=[0], options=options, rows=['Δ = 0.3'])
@@ -113,9 +111,6 @@ def test_given_options_replace_those_of_the_plan_and_its_cells_and_reach_the_com
     assert {option for run in runs for option in run.options if 'dataset' in option} == {
         'train_dataloader.dataset.ambiguity=0.25', 'train_dataloader.dataset.unreliability=0.3'}
     assert options.items() <= options_from(list(runs[0].options)).items()
-
-
-def test_seeds_share_the_teachers_of_the_plan_and_a_teacher_is_trained_once(tmp_path):
     plan = load_plan(CONFIGS / 'reproduce/cifar100_wsld_cpu.py', rows=['resnet56 -> resnet20'], seeds=[5, 6, 7],
                      methods=['teacher', 'student alone', 'KD'])
     assert plan.teachers == 1
@@ -137,8 +132,7 @@ def test_a_run_needs_its_teachers_of_the_same_seed_and_only_options_of_the_plan_
         (CONFIGS / 'wsld/wsld_cached_resnet18-w32_resnet18-w8_digits.py', {'model.teacher.top_k': 3}),
         (CONFIGS / 'kd/kd_ensemble_resnet18-w8_digits.py', {}), common=SHORT)
     assert kd.options[:2] == ('model.teacher_bn=train', 'train_cfg.max_epochs=2')
-    assert kd.needs[0].options == ('train_cfg.max_epochs=2', )
-    assert (kd.epochs, kd.needs[0].epochs) == (2, 2)
+    assert (kd.needs[0].options, kd.needs[0].epochs, kd.epochs) == (('train_cfg.max_epochs=2', ), 2, 2)
     assert cached.options == ('model.teacher.top_k=3', 'train_cfg.max_epochs=2',
                               f'model.teacher.checkpoint={kd.needs[0].work_dir}/model_last.pth')
     assert [need.config.stem for need in ensemble.needs] == ['resnet18-w32_digits', 'resnet18-w16_digits']

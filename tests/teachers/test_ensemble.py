@@ -81,11 +81,10 @@ def test_each_member_sees_what_it_would_see_alone(student, own):
 
 def test_members_without_a_normalisation_see_what_the_ensemble_sees_also_in_an_ensemble_of_ensembles():
     inner = ensemble(dict_member(), dict_member(model=classifier(data_preprocessor=BGR)))
-    model = build(distillation(teacher=ensemble(
-        dict_member(model=inner), dict_member(model=classifier(data_preprocessor=RGB)))))
+    same = dict_member(model=classifier(data_preprocessor=RGB))
+    model = build(distillation(teacher=ensemble(dict_member(model=inner), same)))
     nested, same = model.teacher.members
-    for network in (model.network, nested, same, nested.model.members[0]):
-        assert network.renormalize is None
+    assert {each.renormalize for each in (model.network, nested, same, nested.model.members[0])} == {None}
     assert nested.model.members[1].renormalize.flip
 
 

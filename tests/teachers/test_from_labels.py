@@ -2,6 +2,7 @@ import copy
 import doctest
 import math
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -30,8 +31,6 @@ def distribution(label, c, right):
     """By hand."""
     return [right if k == label else (1 - right) / (c - 1) for k in range(c)]
 
-
-# VirtualTeacher
 
 @pytest.mark.parametrize(('c', 'right'), [(2, .99), (5, .5), (100, 'uniform'), (21841, 1e-3)])
 def test_the_virtual_soft_label_is_its_definition(c, right):
@@ -66,9 +65,6 @@ def test_mixed_targets_give_the_mixture_of_the_soft_labels_one_hot_rows_that_of_
 
 @pytest.mark.parametrize('c', [2, 1000])
 def test_virtual_teachers_are_label_smoothing_up_to_a_constant(c):
-    def pytorchs(s, y):
-        return F.cross_entropy(s, y, label_smoothing=.3)
-
     def official(s, y):
         smooth = torch.full(s.shape, .1 / (c - 1), dtype=torch.float64)
         smooth.scatter_(1, y[:, None], .9)
@@ -78,6 +74,7 @@ def test_virtual_teachers_are_label_smoothing_up_to_a_constant(c):
     s = torch.randn(6, c, generator=generator, dtype=torch.float64).requires_grad_()
     y = torch.randint(c, (6,), generator=generator)
     entropy = -.9 * math.log(.9) - .1 * math.log(.1 / (c - 1))
+    pytorchs = partial(F.cross_entropy, label_smoothing=.3)
     for right, weight, smoothed, constant in (('uniform', .3, pytorchs, .3 * math.log(c)),
                                               (.9, 1., official, entropy)):
         loss = (1 - weight) * F.cross_entropy(s, y) + weight * kd(s, logits(VirtualTeacher(c, right), y))
@@ -109,8 +106,6 @@ def test_a_virtual_teacher_does_not_synchronise_the_device():
     assert log.names.count('aten._assert_async.msg') == 2
     assert 'aten._local_scalar_dense.default' not in log.names
 
-
-# GivenTeacher
 
 @pytest.mark.parametrize(('c', 'dtype'), [(2, torch.float16), (1000, torch.float64)])
 def test_the_softmax_of_the_given_logits_is_the_soft_label_and_probabilities_of_zero_become_the_floor(c, dtype):
@@ -152,8 +147,6 @@ def test_hidden_labels_change_nothing_in_a_real_run_and_a_resumed_run_ends_as_an
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
-
-# What they refuse
 
 @pytest.mark.parametrize(('kind', 'settings', 'message'), [
     (VirtualTeacher, dict(num_classes=None), 'VirtualTeacher: num_classes is None, expected the number of the'),

@@ -16,15 +16,11 @@ def model_with(name, bases=(nn.Module,), **attributes):
     return model
 
 
-def preprocessor():
-    return build(classifier(data_preprocessor=RGB)).data_preprocessor
-
-
 @pytest.mark.parametrize(('bn', 'expected'), [('eval', set()), ('train', {'BatchNorm2d'})])
 def test_a_teacher_trains_nothing_but_its_batchnorm_if_asked_also_within_an_ensemble(bn, expected):
-    members = [dict(model=classifier(), checkpoint=False)] * 2
+    members, sees = [dict(model=classifier(), checkpoint=False)] * 2, build(classifier(data_preprocessor=RGB))
     for model in (classifier(), dict(type='wsld_plugin.EnsembleTeacher', members=members)):
-        teacher = TeacherNetwork(model, False, None, preprocessor(), RGB, bn=bn)
+        teacher = TeacherNetwork(model, False, None, sees.data_preprocessor, RGB, bn=bn)
         teacher.add_module('dropout', nn.Dropout())
         for mode, wanted in ((True, expected), (False, set())):
             assert teacher.train(mode) is teacher
@@ -55,7 +51,7 @@ def test_unfit_heads_and_their_subclasses_are_refused_by_name(name, words):
 
 def test_a_source_that_is_not_in_the_model_is_refused_with_the_one_to_write_but_functions_are_not_looked_up():
     with pytest.raises(ConfigError, match=r"teacher recorder 'logits'.*Did you mean 'head'"):
-        TeacherNetwork(classifier(), False, None, preprocessor(), RGB,
+        TeacherNetwork(classifier(), False, None, nn.Identity(), RGB,
                        recorders=dict(logits=dict(type='mmrazor.ModuleOutputs', source='haed')))
     timm = type('TimmClassifier', (nn.Module,), {})()
     timm.model = nn.Linear(2, 2)

@@ -8,6 +8,7 @@ from mmpretrain.models.utils.batch_augments import CutMix, Mixup
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.teachers import Renormalize, renormalize
 
+HALF = dict(mean=[127.5] * 3, std=[127.5] * 3)  # as mmpretrain's vision transformers trained elsewhere
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
@@ -21,14 +22,8 @@ def bgr(**changes):
     return ClsDataPreprocessor(**{**dict(mean=MEAN[::-1], std=STD[::-1], to_rgb=False), **changes})
 
 
-def half():
-    """As mmpretrain's vision transformers trained elsewhere."""
-    return ClsDataPreprocessor(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)
-
-
 PREPROCESSORS = {
-    'rgb': rgb, 'bgr': bgr, 'half': half,
-    'one number': lambda: ClsDataPreprocessor(mean=[100.0], std=[50.0], to_rgb=True),
+    'rgb': rgb, 'bgr': bgr, 'half': lambda: rgb(**HALF), 'one number': lambda: rgb(mean=[100.0], std=[50.0]),
     'means differ, one std': lambda: ImgDataPreprocessor(mean=MEAN, std=[60.0], bgr_to_rgb=True),
     'pixels, rgb': lambda: ImgDataPreprocessor(bgr_to_rgb=True),
     'base': lambda: BaseDataPreprocessor(),
@@ -67,7 +62,15 @@ def test_it_gives_what_the_target_preprocessor_would_have_given_and_none_if_both
             assert (renormalize(PREPROCESSORS[source](), PREPROCESSORS[target]()) is None) == (source == target)
     assert renormalize(rgb(), ImgDataPreprocessor(mean=MEAN, std=STD, bgr_to_rgb=True)) is None
     assert renormalize(ClsDataPreprocessor(), BaseDataPreprocessor()) is None
-    assert renormalize(half(), ClsDataPreprocessor(mean=[127.5], std=[127.5], to_rgb=True)) is None
+    assert renormalize(rgb(**HALF), rgb(mean=[127.5], std=[127.5])) is None
+    gray, four = pixels[:, :1], torch.cat([pixels, pixels[:, :1]], dim=1)  # only three channels are reversed
+    for source, target, images in [
+            (dict(mean=[33.0], std=[78.0]), dict(mean=[127.5], std=[127.5], to_rgb=True), gray),
+            (dict(mean=[33.0], std=[78.0]), dict(mean=MEAN, std=STD, to_rgb=True), gray),
+            (dict(mean=MEAN, std=STD, to_rgb=True), dict(mean=MEAN[::-1], std=[60.0] * 3), gray),
+            (dict(mean=[1.0, 2.0, 3.0, 4.0], std=[1.0, 2.0, 3.0, 4.0], to_rgb=True),
+             dict(mean=[4.0, 3.0, 2.0, 1.0], std=[5.0, 6.0, 7.0, 8.0]), four)]:
+        check(ClsDataPreprocessor(**source), ClsDataPreprocessor(**target), images)
 
 
 @pytest.mark.parametrize('padding', [{}, dict(pad_size_divisor=4, pad_value=0)])
@@ -77,17 +80,6 @@ def test_rgb_to_bgr_of_the_same_constants_is_a_flip_alone_exact_to_the_bit_also_
         out = converted(source(**padding), target(**padding), pixels)
         assert torch.equal(out, seen_by(target(**padding), pixels))
         assert out.shape[-2:] == ((8, 8) if padding else (5, 7))
-
-
-def test_only_three_channels_are_reversed(pixels):
-    gray, four = pixels[:, :1], torch.cat([pixels, pixels[:, :1]], dim=1)
-    for source, target, images in [
-            (dict(mean=[33.0], std=[78.0]), dict(mean=[127.5], std=[127.5], to_rgb=True), gray),
-            (dict(mean=[33.0], std=[78.0]), dict(mean=MEAN, std=STD, to_rgb=True), gray),
-            (dict(mean=MEAN, std=STD, to_rgb=True), dict(mean=MEAN[::-1], std=[60.0] * 3), gray),
-            (dict(mean=[1.0, 2.0, 3.0, 4.0], std=[1.0, 2.0, 3.0, 4.0], to_rgb=True),
-             dict(mean=[4.0, 3.0, 2.0, 1.0], std=[5.0, 6.0, 7.0, 8.0]), four)]:
-        check(ClsDataPreprocessor(**source), ClsDataPreprocessor(**target), images)
 
 
 @pytest.mark.parametrize('mix', [Mixup(alpha=0.8), CutMix(alpha=1.0)])
@@ -102,7 +94,7 @@ def test_it_commutes_with_mixing(mix, pixels):
 
 
 def test_type_and_memory_format_are_kept_and_constants_stay_float32_in_no_state_dict_and_follow_the_module(pixels):
-    found = renormalize(rgb(), half())
+    found = renormalize(rgb(), rgb(**HALF))
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         inputs = seen_by(rgb(), pixels).to(dtype, memory_format=torch.channels_last)
         before = inputs.clone()

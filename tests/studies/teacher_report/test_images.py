@@ -63,10 +63,8 @@ def test_a_classifier_gives_its_own_logits_and_images_of_all_samples_or_of_a_few
     logits, target, places = everything(subject)
     torch.testing.assert_close(logits, network_logits(plain[1], 'test', 20), rtol=1e-4, atol=1e-4)
     assert target.tolist() == list(Digits(split='test', num_samples=20).get_gt_labels())
-    assert places == list(range(20))
-    assert subject.classes == list('0123456789')
-    assert not subject.made_from_labels
-    assert subject.notes == []
+    assert (places, subject.classes) == (list(range(20)), list('0123456789'))
+    assert (subject.made_from_labels, subject.notes) == (False, [])
     few = find_subject(*plain, max_samples=5)  # spread over all
     assert everything(few)[2] == [0, 5, 10, 14, 19]
     assert '5 of 20 images were measured; 15 were left out' in few.notes[0]
@@ -78,7 +76,7 @@ def test_a_classifier_gives_its_own_logits_and_images_of_all_samples_or_of_a_few
         assert replace(subject, rgb=rgb).image(0)[0, 0].tolist() == shown
 
 
-def test_a_distillation_gives_the_logits_of_its_teacher_in_the_classes_of_the_student(tmp_path):
+def test_a_distillation_gives_the_logits_of_its_teacher_in_the_students_classes_or_those_of_its_cache(tmp_path):
     cfg = live_cfg(tmp_path)
     subject = find_subject(dumped(cfg, tmp_path / 'live.py'), split='train')
     expected = network_logits(tmp_path / 'teacher.pth', 'train', 40)
@@ -90,23 +88,19 @@ def test_a_distillation_gives_the_logits_of_its_teacher_in_the_classes_of_the_st
     mapped = everything(find_subject(dumped(cfg, tmp_path / 'mapped.py'), other))[0]
     torch.testing.assert_close(mapped, network_logits(other, 'test', 20)[:, order], rtol=1e-4, atol=1e-4)
 
-
-def test_a_cached_teacher_is_its_network_and_without_one_its_cache(tmp_path):
     cfg = cached_cfg(tmp_path)
     prepared(cfg.copy())
-    config = dumped(cfg, tmp_path / 'cached.py')
-    network = everything(find_subject(config, split='train'))[0]
+    network = everything(find_subject(dumped(cfg, tmp_path / 'cached.py'), split='train'))[0]
     cfg.model.teacher.update(model=None, checkpoint=None)
     alone = dumped(cfg, tmp_path / 'alone.py')
     subject = find_subject(alone, split='train')
     assert not subject.made_from_labels
     torch.testing.assert_close(everything(subject)[0].softmax(1), network.softmax(1), rtol=0, atol=2e-3)
-    with pytest.raises(ConfigError, match='--split train'):
-        find_subject(alone)
-    with pytest.raises(ConfigError, match='leave it out'):
-        find_subject(alone, 'a.pth', split='train')
-    with pytest.raises(ConfigError, match='40 images and the training set has 30'):
-        find_subject(alone, split='train', options={'train_dataloader.dataset.dataset.num_samples': 30})
+    for more, message in (({}, '--split train'), (dict(checkpoint='a.pth', split='train'), 'leave it out'),
+                          (dict(split='train', options={'train_dataloader.dataset.dataset.num_samples': 30}),
+                           '40 images and the training set has 30')):
+        with pytest.raises(ConfigError, match=message):
+            find_subject(alone, **more)
 
 
 def test_a_teacher_or_a_part_of_it_that_makes_its_soft_labels_from_the_labels_is_noted(tmp_path):
@@ -159,22 +153,6 @@ def test_given_soft_labels_are_measured_and_hidden_labels_are_rejected_before_th
         find_subject(configs[1], split='train')
 
 
-def test_labels_that_are_hidden_or_mixed_later_are_rejected_with_their_place(plain, monkeypatch):
-    subject = find_subject(*plain, options={'test_dataloader.batch_size': 8})
-    whole = type(subject.dataset).__getitem__
-
-    for places, label, message in ((range(17, 20), -100, 'images from 16 on: 3 of 4 labels are hidden'),
-                                   ([3], [3, 4], 'images from 0 on: a sample has another target than one class')):
-        def changed(self, key, places=places, label=label):
-            data = whole(self, key)
-            if key.index in places:
-                data['data_samples'].set_gt_label(label)
-            return data
-        monkeypatch.setattr(type(subject.dataset), '__getitem__', changed)
-        with pytest.raises(RunError, match=message):
-            list(subject.batches())
-
-
 def test_other_classes_or_another_order_settings_and_weights_that_do_not_fit_are_rejected(plain, tmp_path):
     (tmp_path / 'bare.py').write_text('a = 1\n')
     for given, settings, message in (
@@ -199,7 +177,7 @@ def test_other_classes_or_another_order_settings_and_weights_that_do_not_fit_are
         find_subject(plain[0], str(tmp_path / 'other.pth'))
 
 
-def test_other_targets_than_one_known_class_are_rejected_with_what_to_do():
+def test_other_targets_than_one_known_class_are_rejected_with_their_place_and_what_to_do(plain, monkeypatch):
     def check(dataset, n=4):
         images.check_labels(KeyedDataset(dataset), [SampleKey(0, 0, place) for place in range(n)])
 
@@ -219,6 +197,19 @@ def test_other_targets_than_one_known_class_are_rejected_with_what_to_do():
             (digits(other=1), 4, 'Digits has no labels to compare soft labels with')):
         with pytest.raises(ConfigError, match=message):
             check(dataset, n)
+
+    subject = find_subject(*plain, options={'test_dataloader.batch_size': 8})
+    whole = type(subject.dataset).__getitem__
+    for places, label, message in ((range(17, 20), -100, 'images from 16 on: 3 of 4 labels are hidden'),
+                                   ([3], [3, 4], 'images from 0 on: a sample has another target than one class')):
+        def changed(self, key, places=places, label=label):
+            data = whole(self, key)
+            if key.index in places:
+                data['data_samples'].set_gt_label(label)
+            return data
+        monkeypatch.setattr(type(subject.dataset), '__getitem__', changed)
+        with pytest.raises(RunError, match=message):
+            list(subject.batches())
 
 
 def test_the_loader_of_a_split_is_found_with_the_files_of_it_alone_else_another_that_exists_is_suggested(tmp_path):

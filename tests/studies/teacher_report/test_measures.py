@@ -55,17 +55,7 @@ def test_what_is_written_is_json_with_all_classes():
     assert math.isfinite(right['temperature_nll'])
 
 
-def test_soft_labels_that_cannot_be_measured_are_rejected_with_their_place():
-    logits, _ = samples()
-    logits[20] = float('nan')
-    with pytest.raises(RunError, match=r'the 16 images from 16 on: 1 of 16 samples .* at 4 of the batch'):
-        findings(logits=logits)
-    logits = samples(n=20)[0]
-    with pytest.raises(RunError, match=r'all 20 samples have the label 4, 1 of 10 classes.* another split'):
-        measure([(logits, torch.full((20,), 4), list(range(20)))], list('0123456789'), 20)
-
-
-def test_the_largest_k_is_that_of_the_user_else_100_at_most_and_out_of_range_rejected_before_any_soft_label():
+def test_the_largest_k_is_that_of_the_user_else_100_at_most_and_what_cannot_be_measured_is_rejected():
     assert len(findings(n=120, c=120).biased.margin) == 100
     found = findings(n=120, c=120, max_k=110)
     assert len(found.biased.margin) == 110
@@ -73,6 +63,13 @@ def test_the_largest_k_is_that_of_the_user_else_100_at_most_and_out_of_range_rej
     for max_k in (0, 11):
         with pytest.raises(ConfigError, match=f'max_k={max_k}, expected an integer from 1 to 10'):
             measure(map(pytest.fail, ['read']), list('0123456789'), 60, max_k=max_k)
+    logits, _ = samples()
+    logits[20] = float('nan')
+    with pytest.raises(RunError, match=r'the 16 images from 16 on: 1 of 16 samples .* at 4 of the batch'):
+        findings(logits=logits)
+    logits = samples(n=20)[0]
+    with pytest.raises(RunError, match=r'all 20 samples have the label 4, 1 of 10 classes.* another split'):
+        measure([(logits, torch.full((20,), 4), list(range(20)))], list('0123456789'), 20)
 
 
 @pytest.mark.parametrize(('skill', 'begins'), [

@@ -51,14 +51,6 @@ def test_every_validation_writes_the_log_softmax_of_the_classifier_in_the_order_
                                            for hook in classifier.head._forward_hooks.values()]
 
 
-def test_logits_whose_softmax_underflows_stay_finite():
-    hook = PredictionsHook()
-    hook._rows = []
-    hook._record(None, None, torch.tensor([[0., 300.], [500., 0.]]))
-    hook.after_val_iter(None, 0, outputs=[DataSample().set_gt_label(0), DataSample().set_gt_label(1)])
-    assert [row.tolist() for row, _ in hook._rows] == [[-300, 0], [0, -500]]
-
-
 def test_a_shuffled_sampler_also_within_another_and_training_by_iteration_are_rejected():
     samples, model = torch.zeros(4, 1), SimpleNamespace(head=torch.nn.Identity())
     shuffled, in_order = DefaultSampler(samples, shuffle=True), DefaultSampler(samples, shuffle=False)
@@ -71,11 +63,15 @@ def test_a_shuffled_sampler_also_within_another_and_training_by_iteration_are_re
 
 
 @pytest.mark.parametrize('logits', [None, torch.zeros(2, 3, 4), torch.zeros(3, 4)])
-def test_a_head_without_logits_is_rejected(logits):
-    hook = PredictionsHook()
+def test_logits_whose_softmax_underflows_stay_finite_and_a_head_without_logits_is_rejected(logits):
+    hook, samples = PredictionsHook(), [DataSample().set_gt_label(0), DataSample().set_gt_label(1)]
+    hook._rows = []
+    hook._record(None, None, torch.tensor([[0., 300.], [500., 0.]]))
+    hook.after_val_iter(None, 0, outputs=samples)
+    assert [row.tolist() for row, _ in hook._rows] == [[-300, 0], [0, -500]]
     hook._record(None, None, logits)
     with pytest.raises(ConfigError, match=r'gives no logits \(N, C\)'):
-        hook.after_val_iter(None, 0, outputs=[DataSample(), DataSample()])
+        hook.after_val_iter(None, 0, outputs=samples)
 
 
 @pytest.mark.parametrize('kept', [0, 100, -1])

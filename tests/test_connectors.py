@@ -165,8 +165,9 @@ def test_a_student_learns_from_top_classes_and_nan_of_the_teacher_reaches_the_lo
 
 
 @pytest.mark.parametrize(('settings', 'message'), [
-    (dict(k=0), 'TopClasses: k=0, expected'), (dict(k=1.5), 'TopClasses: k=1.5, expected'),
-    (dict(k=2, floor=1), 'TopClasses: floor=1, expected'), (dict(k=2, floor=math.nan), 'TopClasses: floor=nan, expected'),
+    *((settings, f'TopClasses: {wrong}, expected') for settings, wrong in (
+        (dict(k=0), 'k=0'), (dict(k=1.5), 'k=1.5'), (dict(k=2, floor=1), 'floor=1'),
+        (dict(k=2, floor=math.nan), 'floor=nan'))),
     (dict(k=8), 'k=8, but there are 7 classes: expected 1 … 7')])
 def test_invalid_settings_of_top_classes_are_refused(settings, message):
     with fails(message):

@@ -84,22 +84,22 @@ def imported() -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_mmrazor_can_be_imported_with_a_newer_mmcv_without_its_quantization_which_names_the_torch_it_needs(imported):
+def test_mmrazor_can_be_imported_with_a_newer_mmcv_and_nothing_is_installed_started_or_applied_twice(imported):
     assert imported['distiller'] == 'SingleTeacherDistill'
     assert imported['mmcv'] == '2.3.99'  # it keeps its version
+    assert imported['same']
+    assert imported['started'] == []
+    assert not imported['pip']
+    assert imported['version'] == version.__version__
+
+
+def test_the_quantization_stand_in_is_complete_and_names_the_torch_that_quantizers_need(imported):
     assert imported['half'] == []
     assert imported['bound']
     assert 'torch<2.1' in imported['quantizer']
     for name in ('BackendConfigs', 'QConfigHandler'):
         with pytest.raises(ImportError, match=r'torch<2\.1'):
             getattr(sys.modules[QUANTIZATION], name)({'any': 'argument'})
-
-
-def test_applying_twice_changes_nothing_and_nothing_is_installed_or_started(imported):
-    assert imported['same']
-    assert imported['started'] == []
-    assert not imported['pip']
-    assert imported['version'] == version.__version__
 
 
 def test_missing_packages_are_named_with_both_extras_and_an_old_torch_is_named(imported, monkeypatch):

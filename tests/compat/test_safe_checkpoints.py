@@ -101,7 +101,6 @@ WAYS = {
     'safe_load': safe_load,
     'safe_load of an open file': lambda path: safe_load(io.BytesIO(path.read_bytes())),
     'load_checkpoint': lambda path: load_checkpoint(torch.nn.Linear(2, 2), str(path)),
-    'CheckpointLoader': lambda path: CheckpointLoader.load_checkpoint(str(path)),
     'torch.load': lambda path: torch.load(path, weights_only=True),
 }
 

@@ -57,10 +57,6 @@ def rejected(path, options=None):
     return str(caught.value)
 
 
-def test_without_options_the_config_is_mmengines_own():
-    assert load_config(RESNET).to_dict() == Config.fromfile(SHIPPED / RESNET.split('::')[1]).to_dict()
-
-
 @pytest.mark.parametrize(('given', 'said'), [
     *((given, f'does not exist. Did you mean {nearest!r}?') for given, nearest in (
         ('configs/wsld/wsld_resnet34_resnet18_8xb23_in1k.py', WSLD),
@@ -104,7 +100,8 @@ def test_an_error_in_a_config_or_its_bases_names_file_line_and_the_nearest(proje
     assert re.match(said, message.replace(f'{project}/configs/', '')), message
 
 
-def test_options_are_merged_and_do_not_change_with_the_config(project):
+def test_options_are_merged_into_mmengines_own_config_and_do_not_change_with_it(project):
+    assert load_config(RESNET).to_dict() == Config.fromfile(SHIPPED / RESNET.split('::')[1]).to_dict()
     options = {'train_cfg': dict(by_epoch=True, max_epochs=7),
                'param_scheduler.0.milestones': [5, 6],
                'work_dir': 'elsewhere',                         # new, and read by the Runner

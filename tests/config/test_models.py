@@ -57,15 +57,12 @@ def test_overrides_change_the_built_model_under_any_default_scope():
     assert model.data_preprocessor.to_rgb is False
 
 
-def test_delete_replaces_and_leaves_no_trace():
+def test_delete_replaces_and_leaves_no_trace_and_a_list_is_replaced_or_changed_by_index():
+    mixup, cutmix = dict(type='Mixup', alpha=.5), dict(type='CutMix', alpha=1.)
     cfg = named(backbone=dict(_delete_=True, type='MobileNetV2', act_cfg=dict(_delete_=True, type='ReLU')),
-                head=dict(in_channels=1280), train_cfg=dict(_delete_=True, augments=dict(type='Mixup', alpha=.2)))
+                head=dict(in_channels=1280), train_cfg=dict(_delete_=True, augments=mixup))
     assert cfg['backbone'] == dict(type='MobileNetV2', act_cfg=dict(type='ReLU'))
     assert '_delete_' not in str(cfg)
-
-
-def test_a_list_is_replaced_or_changed_by_index():
-    mixup, cutmix = dict(type='Mixup', alpha=.5), dict(type='CutMix', alpha=1.)
     for augments, expected in (([cutmix], [cutmix]), ({'0': dict(alpha=.5)}, [mixup, cutmix])):
         assert named(DEIT, train_cfg=dict(augments=augments))['train_cfg']['augments'] == expected
 

@@ -48,14 +48,11 @@ def run(tmp_path, **parts):
     return runner
 
 
-def test_without_the_switch_only_channels_last_is_on():
+def test_the_switch_configures_its_parts_once_and_without_it_only_channels_last_is_on():
     cfg = accelerated()
     assert cfg.accelerate == DEFAULTS
     assert [name for name, value in DEFAULTS.items() if value] == ['channels_last']
     assert cfg.optim_wrapper == dict(optimizer=dict(type='SGD', lr=.1))
-
-
-def test_the_switch_configures_its_parts_and_a_second_call_changes_nothing():
     cfg = accelerated(amp='bf16', compile=dict(backend='eager'))
     assert cfg.optim_wrapper.type == 'wsld_plugin.AutocastOptimWrapper'
     assert cfg.default_hooks.accelerate == dict(type='wsld_plugin.AccelerateHook', compile=dict(backend='eager'))

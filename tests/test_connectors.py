@@ -23,25 +23,23 @@ def case(n=20, c=7, dtype=torch.float32):
 
 # Class maps
 
-def test_sequences_of_integers_and_files_of_each_kind_are_maps(tmp_path):
+def test_sequences_of_integers_and_files_of_each_kind_are_maps_and_a_repeated_index_warns(tmp_path):
     (tmp_path / 'map.json').write_text(json.dumps([2, 0, 5]))
     (tmp_path / 'map.txt').write_text('2\n0\n5\n\n')
     np.save(tmp_path / 'map.npy', np.array([2, 0, 5]))
     files = [tmp_path / f'map.{ending}' for ending in ('json', 'txt', 'npy')]
     for class_map in ((2, 0, 5), np.array([2, 0, 5], np.uint8), torch.tensor([2, 0, 5]), *files, str(files[0])):
         assert load_class_map(class_map) == [2, 0, 5]
-
-
-@pytest.mark.parametrize('entry', [-1, 1.0, '1', True])
-def test_an_entry_that_is_not_an_index_is_refused(entry):
-    with fails(f"class_map: the teacher's index of student class 1={entry!r}, expected an integer of 0 or more"):
-        load_class_map([0, entry])
+    with pytest.warns(UserWarning, match='gives class 7 of the teacher to more than one student class'):
+        assert load_class_map([7, 3, 7]) == [7, 3, 7]
 
 
 @pytest.mark.parametrize(('class_map', 'message'), [
-    ([], 'is empty'), (np.array([], int), 'is empty'), (10, 'holds one int'), ({0: 1}, 'holds one dict')])
+    ([], 'is empty'), (np.array([], int), 'is empty'), (10, 'holds one int'), ({0: 1}, 'holds one dict'),
+    *(([0, entry], f": the teacher's index of student class 1={entry!r}, expected an integer of 0 or more")
+      for entry in (-1, 1.0, '1', True))])
 def test_a_value_that_is_not_a_list_of_indices_is_refused(class_map, message):
-    with fails(f'class_map {message}'):
+    with fails(message):
         load_class_map(class_map)
 
 
@@ -51,71 +49,47 @@ def test_a_value_that_is_not_a_list_of_indices_is_refused(class_map, message):
     ('map.npy', b'no array', 'cannot be read'), ('map.csv', b'0', "ends in '.csv', expected a .json, .txt, .npy"),
     ('map.json', b'{"0": 1}', 'holds one dict'), ('map.json', b'[0, 1.5]', 'index of student class 1=1.5'),
     ('map.txt', b'0\n-3\n', 'index of student class 1=-3'), ('map.txt', b'\n', 'is empty'),
+    ('map.npy', np.zeros((2, 2), int), 'integer'), ('map.npy', np.array([0.0, 1.0]), 'integer'),
+    ('map.npy', np.array(3), 'integer'), ('map.npy', np.array([0, 'x'], dtype=object), 'cannot be read'),
+    ('imagenet21k_to1k.txt', None, "Did you mean 'imagenet21k_to_1k.txt'?"),
+    ('no/where.txt', None, 'there is no such file'),
 ])
-def test_a_file_without_a_list_of_indices_is_refused(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
+def test_a_file_without_a_list_of_indices_is_refused_and_never_unpickled(tmp_path, name, content, message):
+    (tmp_path / 'imagenet21k_to_1k.txt').write_text('0')
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif content is not None:
+        np.save(tmp_path / name, content, allow_pickle=True)
     with fails(message):
         load_class_map(tmp_path / name)
 
 
-def test_a_missing_file_names_the_nearest(tmp_path):
-    (tmp_path / 'imagenet21k_to_1k.txt').write_text('0')
-    with fails("Did you mean 'imagenet21k_to_1k.txt'?"):
-        load_class_map(tmp_path / 'imagenet21k_to1k.txt')
-    with fails('there is no such file'):
-        load_class_map(tmp_path / 'no' / 'where.txt')
-
-
-@pytest.mark.parametrize(('array', 'message'), [
-    (np.zeros((2, 2), int), 'integer'), (np.array([0.0, 1.0]), 'integer'), (np.array(3), 'integer'),
-    (np.array([0, 'x'], dtype=object), 'cannot be read')])
-def test_an_array_that_is_not_a_list_of_integers_is_refused_and_never_unpickled(tmp_path, array, message):
-    np.save(tmp_path / 'map.npy', array, allow_pickle=True)
-    with fails(message):
-        load_class_map(tmp_path / 'map.npy')
-
-
-def test_a_repeated_index_is_kept_with_a_warning():
-    with pytest.warns(UserWarning, match='gives class 7 of the teacher to more than one student class'):
-        assert load_class_map([7, 3, 7]) == [7, 3, 7]
-
-
 # LogitConnector
 
-@pytest.mark.parametrize('class_map', [None, range(4), range(7)])
-def test_the_identity_and_the_first_classes_are_not_copied(class_map):
-    for logits in (case(), case(dtype=torch.float64)):
-        out = LogitConnector(class_map)(logits)
-        assert torch.equal(out, logits[:, :out.shape[1]])
-        assert out.data_ptr() == logits.data_ptr()
-
-
-@pytest.mark.parametrize('class_map', [None, [0, 1], [2, 0]])
-def test_float64_is_kept_and_half_precision_becomes_float32(class_map):
+@pytest.mark.parametrize('class_map', [None, range(4), range(7), [2, 0]])
+def test_half_precision_becomes_float32_and_the_identity_and_the_first_classes_are_otherwise_not_copied(class_map):
     for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64):
         logits = case(dtype=dtype)
         expected = torch.promote_types(dtype, torch.float32)
         out = LogitConnector(class_map)(logits)
         assert out.dtype == TopClasses(1, class_map=class_map)(logits).dtype == expected
-        assert torch.equal(out, logits[:, list(range(7) if class_map is None else class_map)].to(expected))
+        assert torch.equal(out, logits[:, list(class_map or range(7))].to(expected))
+        assert (out.data_ptr() == logits.data_ptr()) == (dtype == expected and class_map != [2, 0])
 
 
-def test_each_student_class_gets_its_teacher_class(tmp_path):
+def test_each_student_class_gets_its_teacher_class_which_the_gradient_reaches(tmp_path):
     order = torch.randperm(21841, generator=torch.Generator().manual_seed(0))[:1000].tolist()
     (tmp_path / 'map.json').write_text(json.dumps(order))
-    logits = case(2, 21841)
+    logits = case(2, 21841).requires_grad_()
     connector = LogitConnector(str(tmp_path / 'map.json'))
-    assert torch.equal(connector(logits), torch.tensor([[row[i] for i in order] for row in logits.tolist()]))
+    out = connector(logits)
+    assert torch.equal(out, torch.tensor([[row[i] for i in order] for row in logits.tolist()]))
+    out.sum().backward()
+    assert torch.equal(logits.grad, torch.zeros(2, 21841).index_fill(1, torch.tensor(order), 1))
     assert connector.num_classes == 1000
     assert LogitConnector().num_classes is None
-
-
-def test_the_gradient_reaches_the_chosen_classes_only_and_the_map_is_in_no_checkpoint_but_follows_the_module():
-    logits, connector = torch.randn(2, 3, requires_grad=True), LogitConnector([2, 0])
-    connector(logits).sum().backward()
-    assert logits.grad.tolist() == [[1, 0, 1], [1, 0, 1]]
     assert not connector.state_dict()
-    assert connector.to('meta').class_map.is_meta
+    assert connector.to('meta').class_map.is_meta  # it follows the module
 
 
 @pytest.mark.parametrize(('given', 'teacher', 'student', 'message'), [
@@ -129,29 +103,15 @@ def test_numbers_of_classes_that_do_not_fit_are_refused(given, teacher, student,
     assert "write class_map as the teacher's index of each student class" in str(error.value)
 
 
-@pytest.mark.parametrize(('given', 'teacher', 'student'), [(None, 9, 9), ([2, 0], 3, 2), ([0, 1, 2], 21841, 3)])
-def test_numbers_of_classes_that_fit_pass_and_an_index_beyond_the_teacher_fails_at_the_first_forward(
-        given, teacher, student):
-    connector = LogitConnector(given)
-    connector.check(teacher, student)
-    if given:
-        with fails('class_map names class 2 of a teacher with 2 classes, 0 to 1'):
-            connector(torch.randn(4, 2, device='meta'))
-
-
 @pytest.mark.parametrize(('record', 'error', 'message'), [
     ((torch.randn(4, 3),), TypeError, 'was given tuple, expected a floating point tensor (N, C)'),
     (torch.zeros(4, 3).long(), TypeError, 'was given torch.int64'),
     (torch.zeros(4, 3, 7, 7), ValueError, 'was given shape (4, 3, 7, 7), expected logits (N, C)'),
+    (torch.zeros(4, 2, device='meta'), ConfigError, 'class_map names class 2 of a teacher with 2 classes, 0 to 1'),
 ])
-def test_a_record_that_is_not_logits_is_refused(record, error, message):
+def test_a_record_that_is_not_logits_of_the_teachers_classes_is_refused(record, error, message):
     with fails(message, error):
-        LogitConnector()(record)
-
-
-def test_printed_modules_show_the_settings():
-    assert repr(LogitConnector([2, 0])) == 'LogitConnector(num_classes=2)'
-    assert repr(TopClasses(2, floor=0.1, class_map=[0, 2])) == 'TopClasses(k=2, floor=0.1, num_classes=2)'
+        LogitConnector([2, 0])(record)
 
 
 # TopClasses
@@ -192,6 +152,8 @@ def top_distillation(k, loss='KD'):
 
 @pytest.mark.parametrize('loss', ['KD', 'PartialLabelLoss'])
 def test_a_student_learns_from_top_classes_and_nan_of_the_teacher_reaches_the_loss(loss):
+    with fails('k=6, but there are 5 classes'):
+        top_distillation(6)
     model = top_distillation(2, loss)
     data = model.data_preprocessor(batch(), True)
     value = model(**data, mode='loss')['distill.loss_soft']
@@ -202,20 +164,19 @@ def test_a_student_learns_from_top_classes_and_nan_of_the_teacher_reaches_the_lo
     assert model(**data, mode='loss')['distill.loss_soft'].isnan()
 
 
-@pytest.mark.parametrize('settings', [dict(k=0), dict(k=1.5), dict(k=2, floor=1), dict(k=2, floor=math.nan)])
-def test_invalid_settings_of_top_classes_are_refused(settings):
-    with pytest.raises(ConfigError, match=r'TopClasses: (k|floor)=.*, expected'):
-        TopClasses(**settings)
+@pytest.mark.parametrize(('settings', 'message'), [
+    *((settings, f'TopClasses: {wrong}, expected') for settings, wrong in (
+        (dict(k=0), 'k=0'), (dict(k=1.5), 'k=1.5'), (dict(k=2, floor=1), 'floor=1'),
+        (dict(k=2, floor=math.nan), 'floor=nan'))),
+    (dict(k=8), 'k=8, but there are 7 classes: expected 1 … 7')])
+def test_invalid_settings_of_top_classes_are_refused(settings, message):
+    with fails(message):
+        TopClasses(**settings)(case())
 
 
-def test_more_classes_than_there_are_are_refused():
-    with fails('k=8, but there are 7 classes: expected 1 … 7'):
-        TopClasses(8)(case())
-    with fails('k=6, but there are 5 classes'):
-        top_distillation(6)
-
-
-def test_docstring_examples_hold():
+def test_docstring_examples_hold_and_printed_modules_show_the_settings():
     result = doctest.testmod(connectors)
     assert result.attempted >= 3
     assert result.failed == 0
+    assert repr(LogitConnector([2, 0])) == 'LogitConnector(num_classes=2)'
+    assert repr(TopClasses(2, floor=0.1, class_map=[0, 2])) == 'TopClasses(k=2, floor=0.1, num_classes=2)'

@@ -1,6 +1,5 @@
 """Each remedy, and what importing the package does to a fresh process."""
 import json
-import subprocess
 import sys
 import textwrap
 from collections import OrderedDict
@@ -12,6 +11,7 @@ import torch
 from factories import distillation
 from mmengine.config import Config, config
 from mmengine.registry import MODELS
+from processes import run
 
 from wsld_plugin import version
 from wsld_plugin.compat import openmmlab
@@ -23,17 +23,10 @@ EXTRAS = ("pip install 'wsld-plugin[openmmlab]'", "pip install 'wsld-plugin[oned
 PACKAGES = ('mmengine', 'mmcv', 'mmpretrain', 'mmrazor', 'joblib')
 
 
-def run(code: str) -> dict:
-    """The dict that ``code`` prints last, run in a fresh interpreter."""
-    done = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @pytest.fixture(scope='module')
 def imported() -> dict:
     """The errors of an import without one package, and with an old torch; then the state after a complete import."""
-    return run(f'''
+    done = run(sys.executable, '-c', textwrap.dedent(f'''
         import json, os, subprocess, sys
         import torch
 
@@ -87,12 +80,17 @@ def imported() -> dict:
             half=[name for name in sys.modules if name.startswith('mmrazor.structures.quantization.')],
             bound=mmrazor.structures.quantization is sys.modules['mmrazor.structures.quantization'],
             pip='pip' in sys.modules)))
-    ''')
+    '''))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_mmrazor_models_can_be_imported_with_a_newer_mmcv_which_keeps_its_version(imported):
+def test_mmrazor_can_be_imported_with_a_newer_mmcv_and_nothing_is_installed_started_or_applied_twice(imported):
     assert imported['distiller'] == 'SingleTeacherDistill'
-    assert imported['mmcv'] == '2.3.99'
+    assert imported['mmcv'] == '2.3.99'  # it keeps its version
+    assert imported['same']
+    assert imported['started'] == []
+    assert not imported['pip']
+    assert imported['version'] == version.__version__
 
 
 def test_the_quantization_stand_in_is_complete_and_names_the_torch_that_quantizers_need(imported):
@@ -104,13 +102,6 @@ def test_the_quantization_stand_in_is_complete_and_names_the_torch_that_quantize
             getattr(sys.modules[QUANTIZATION], name)({'any': 'argument'})
 
 
-def test_applying_twice_changes_nothing_and_nothing_is_installed_or_started(imported):
-    assert imported['same']
-    assert imported['started'] == []
-    assert not imported['pip']
-    assert imported['version'] == version.__version__
-
-
 def test_missing_packages_are_named_with_both_extras_and_an_old_torch_is_named(imported, monkeypatch):
     refusals = imported['refusals']
     for package in PACKAGES:
@@ -118,31 +109,24 @@ def test_missing_packages_are_named_with_both_extras_and_an_old_torch_is_named(i
         assert all(extra in refusals[package] for extra in EXTRAS)
     assert 'torch >= 2.6' in refusals['torch']
     assert '2.5.1' in refusals['torch']
+    before = set(sys.modules)
+    openmmlab.check_requirements()
+    assert set(sys.modules) == before  # nothing is imported by the check
     monkeypatch.setattr(openmmlab, 'find_spec', lambda name: name not in ('mmcv', 'mmrazor') or None)
     with pytest.raises(ImportError, match='needs mmcv, mmrazor, not installed'):
         openmmlab.check_requirements()
 
 
-# the forks format with another library, and quickly
-needs_yapf = pytest.mark.skipif(not hasattr(config, 'FormatCode'), reason='mmengine does not format with yapf')
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """The calls of yapf, with a new cache."""
+@pytest.mark.skipif(not hasattr(config, 'FormatCode'), reason='mmengine does not format with yapf')
+def test_the_text_is_yapfs_and_made_once_until_the_config_changes(monkeypatch):
     from yapf.yapflib.yapf_api import FormatCode
-    seen = []
+    calls = []
 
     def format_code(code, **options):
-        seen.append(code)
+        calls.append(code)
         return FormatCode(code, **options)
     monkeypatch.setattr(config, 'FormatCode', format_code)
     openmmlab.cache_config_text()
-    return seen
-
-
-@needs_yapf
-def test_the_text_is_yapfs_and_made_once_until_the_config_changes(calls):
     once = config.FormatCode
     openmmlab.cache_config_text()  # a second call changes nothing
     assert config.FormatCode is once
@@ -156,43 +140,22 @@ def test_the_text_is_yapfs_and_made_once_until_the_config_changes(calls):
     assert len(calls) == 2
 
 
-def test_nothing_is_cached_where_mmengine_does_not_format(monkeypatch):
-    monkeypatch.delattr(config, 'FormatCode', raising=False)
-    openmmlab.cache_config_text()
-    assert not hasattr(config, 'FormatCode')
-
-
-@pytest.fixture
-def seen(monkeypatch):
-    """MMCV's version as MMRazor's first import sees it; empty if nothing is imported."""
-    versions = []
+def test_a_newer_version_is_hidden_for_one_import_of_mmrazor_and_restored_if_it_fails(monkeypatch):
+    seen, newer = [], '2.3.6'
     monkeypatch.delitem(sys.modules, 'mmrazor')
     monkeypatch.setattr(openmmlab, 'importlib', SimpleNamespace(
-        import_module=lambda name: versions.append((name, mmcv.__version__))))
-    return versions
-
-
-def test_an_accepted_version_is_not_changed_and_mmrazor_is_not_imported_twice(monkeypatch, seen):
-    for accepted in ('2.0.1', '2.1.0'):
-        monkeypatch.setattr(mmcv, '__version__', accepted)
+        import_module=lambda name: seen.append((name, mmcv.__version__))))
+    for installed, expected in (('2.0.1', []), ('2.1.0', []), (newer, [('mmrazor', '2.1.0')])):
+        monkeypatch.setattr(mmcv, '__version__', installed)
         openmmlab.import_mmrazor_with_newer_mmcv()
-        assert seen == []
-        assert mmcv.__version__ == accepted
-    monkeypatch.setattr(mmcv, '__version__', '2.3.6')
-    monkeypatch.setitem(sys.modules, 'mmrazor', object())
-    openmmlab.import_mmrazor_with_newer_mmcv()
-    assert seen == []
-
-
-def test_a_newer_version_is_hidden_for_the_import_alone_and_restored_if_it_fails(monkeypatch, seen):
-    monkeypatch.setattr(mmcv, '__version__', '2.3.6')
-    openmmlab.import_mmrazor_with_newer_mmcv()
-    assert seen == [('mmrazor', '2.1.0')]
-    assert mmcv.__version__ == '2.3.6'
+        assert seen == expected
+        assert mmcv.__version__ == installed
     monkeypatch.setattr(openmmlab.importlib, 'import_module', lambda name: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         openmmlab.import_mmrazor_with_newer_mmcv()
-    assert mmcv.__version__ == '2.3.6'
+    assert mmcv.__version__ == newer
+    monkeypatch.setitem(sys.modules, 'mmrazor', object())
+    openmmlab.import_mmrazor_with_newer_mmcv()  # it is not imported twice
 
 
 def test_a_feature_before_an_in_place_operation_is_recorded_as_it_was():
@@ -210,24 +173,20 @@ def test_a_feature_before_an_in_place_operation_is_recorded_as_it_was():
     assert (model.distiller.student_recorders.get_recorder('feature').get_record_data() < 0).any()
 
 
-def test_mmrazors_walk_stays_where_modules_are_ordered_dicts(monkeypatch):
+def test_a_remedy_changes_nothing_where_its_cause_is_absent(monkeypatch):
     from mmrazor.models.algorithms.base import BaseAlgorithm
     monkeypatch.setattr(BaseAlgorithm, 'set_module_inplace_false', 'untouched')
     monkeypatch.setattr(openmmlab.nn, 'Module', lambda: type('M', (), dict(_modules=OrderedDict())))
-    openmmlab.fix_inplace_walk()
+    openmmlab.fix_inplace_walk()  # the modules are ordered dicts
     assert BaseAlgorithm.set_module_inplace_false == 'untouched'
 
-
-def test_a_quantization_package_that_can_be_imported_stays(monkeypatch):
     real = ModuleType(QUANTIZATION)
     monkeypatch.delitem(sys.modules, QUANTIZATION)
     monkeypatch.setattr(openmmlab, 'importlib', SimpleNamespace(
         import_module=lambda name: sys.modules.__setitem__(name, real)))
-    openmmlab.replace_quantization()
+    openmmlab.replace_quantization()  # the package can be imported
     assert sys.modules[QUANTIZATION] is real
 
-
-def test_nothing_is_imported_by_the_check():
-    before = set(sys.modules)
-    openmmlab.check_requirements()
-    assert set(sys.modules) == before
+    monkeypatch.delattr(config, 'FormatCode', raising=False)
+    openmmlab.cache_config_text()  # mmengine does not format
+    assert not hasattr(config, 'FormatCode')

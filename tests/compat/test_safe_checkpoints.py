@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from factories import digits_classifier, run_cfg
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint, save_checkpoint
 from mmengine.runner import checkpoint as loaders
 
-from wsld_plugin.compat import safe_checkpoints
 from wsld_plugin.compat.safe_checkpoints import safe_load
 from wsld_plugin.errors import CheckpointError
 
@@ -81,19 +81,16 @@ def good(tmp_path, hub):
 def assert_same(loaded, expected):
     assert type(loaded) is type(expected)
     if isinstance(expected, HistoryBuffer):
-        assert_same(loaded.data, expected.data)
-        assert loaded.max_length == expected.max_length
-    elif isinstance(expected, (np.ndarray, np.generic)):
+        loaded, expected = ((buffer.data, buffer.max_length) for buffer in (loaded, expected))
+    if isinstance(expected, dict):
+        assert list(loaded) == list(expected)
+        loaded, expected = list(loaded.values()), list(expected.values())
+    if isinstance(expected, (np.ndarray, np.generic)):
         assert loaded.dtype == expected.dtype
         np.testing.assert_array_equal(loaded, expected)
     elif isinstance(expected, torch.Tensor):
         assert torch.equal(loaded, expected)
-    elif isinstance(expected, dict):
-        assert list(loaded) == list(expected)
-        for key in expected:
-            assert_same(loaded[key], expected[key])
     elif isinstance(expected, (tuple, list)):
-        assert len(loaded) == len(expected)
         for one, other in zip(loaded, expected, strict=True):
             assert_same(one, other)
     else:
@@ -104,7 +101,6 @@ WAYS = {
     'safe_load': safe_load,
     'safe_load of an open file': lambda path: safe_load(io.BytesIO(path.read_bytes())),
     'load_checkpoint': lambda path: load_checkpoint(torch.nn.Linear(2, 2), str(path)),
-    'CheckpointLoader': lambda path: CheckpointLoader.load_checkpoint(str(path)),
     'torch.load': lambda path: torch.load(path, weights_only=True),
 }
 
@@ -160,12 +156,18 @@ CRAFTED = {
     'an array of objects': lambda flag: np.array([None, {}], dtype=object),
     'a class of the user': lambda flag: SimpleNamespace(),
     'a function': lambda flag: copyreg.add_extension,
+    **{f'a call of {module}.{attribute}, which takes a state':
+       lambda flag, name=f'{module}\n{attribute}': f'\x80\x02c{name}\n)R.'.encode('latin1')
+       for module, attribute in (('', 'ndarray'), ('numpy', 'ndarray'), ('numpy.dtypes', 'Float64DType'),
+                                 ('', 'Float64DType'))},
 }
 
 
 @pytest.mark.parametrize('crafted', CRAFTED.values(), ids=CRAFTED)
 def test_a_crafted_checkpoint_is_refused_and_nothing_runs(tmp_path, flag, crafted):
-    save_call({'state_dict': {}, 'meta': crafted(flag)}, tmp_path / 'crafted.pth')
+    content = crafted(flag)
+    save_raw(content if isinstance(content, bytes) else pickle.dumps({'meta': content}, protocol=2),
+             tmp_path / 'crafted.pth')
     module_file = sys.modules[HistoryBuffer.__module__].__file__
     with pytest.raises(CheckpointError, match=r'crafted\.pth .*was refused; nothing in it was executed'):
         safe_load(tmp_path / 'crafted.pth')
@@ -198,14 +200,7 @@ def test_getattr_stays_refused_where_another_library_allowed_it(tmp_path, flag):
         assert set(torch.serialization.get_safe_globals()) == before
 
 
-def test_the_refused_name_is_given(evil):
-    with pytest.raises(CheckpointError, match=rf'{os.system.__module__}\.system') as refusal:
-        safe_load(evil)
-    assert 'weights_only=False' not in str(refusal.value)
-    assert refusal.value.__suppress_context__
-
-
-def test_a_dtype_ignores_the_state_in_the_file(tmp_path):
+def test_a_dtype_and_a_history_ignore_the_state_in_the_file(tmp_path):
     fields = {'a': (np.dtype('i8'), 8)}
     hostile = Call(np.dtype, 'f8', False, True, state=(3, '|', None, ('a',), fields, 99, -1, 63))
     before = repr(np.dtype('f8').__reduce__()), np.dtype('f8').flags
@@ -213,20 +208,10 @@ def test_a_dtype_ignores_the_state_in_the_file(tmp_path):
     assert safe_load(tmp_path / 'dtype.pth') is np.dtype('f8')
     assert (repr(np.dtype('f8').__reduce__()), np.dtype('f8').flags) == before
 
-
-def test_a_checkpoint_cannot_change_what_mean_means(tmp_path):
     state = {'statistics_methods': {'mean': HistoryBuffer.max}}
     save_call(Call(HistoryBuffer, state=state), tmp_path / 'mean.pth')
     safe_load(tmp_path / 'mean.pth')
     assert HistoryBuffer([1, 3], [1, 1]).statistics('mean') == 2
-
-
-@pytest.mark.parametrize('name', ['.ndarray', 'numpy.ndarray', 'numpy.dtypes.Float64DType', '.Float64DType'])
-def test_a_type_that_takes_a_state_cannot_be_called(tmp_path, name):
-    module, _, attribute = name.rpartition('.')
-    save_raw(f'\x80\x02c{module}\n{attribute}\n)R.'.encode('latin1'), tmp_path / 'call.pth')
-    with pytest.raises(CheckpointError, match='refused'):
-        safe_load(tmp_path / 'call.pth')
 
 
 @pytest.mark.parametrize('write', [
@@ -241,7 +226,11 @@ def test_other_formats_run_nothing_either(tmp_path, flag, write):
     assert not flag.exists()
 
 
-def test_the_environment_cannot_turn_it_off(evil, flag, good, monkeypatch):
+def test_the_refused_name_is_given_and_the_environment_cannot_turn_it_off(evil, flag, good, monkeypatch):
+    with pytest.raises(CheckpointError, match=rf'{os.system.__module__}\.system') as refusal:
+        safe_load(evil)
+    assert 'weights_only=False' not in str(refusal.value)
+    assert refusal.value.__suppress_context__
     monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
     for load in (safe_load, lambda path: CheckpointLoader.load_checkpoint(str(path))):
         with pytest.raises(CheckpointError, match='refused'):
@@ -250,50 +239,20 @@ def test_the_environment_cannot_turn_it_off(evil, flag, good, monkeypatch):
     assert not flag.exists()
 
 
-def _through_pavi(path, monkeypatch):
-    model = SimpleNamespace(name='model.pth', download=lambda target: os.link(path, target))
-    modelcloud = SimpleNamespace(get=lambda name: model)
-    monkeypatch.setitem(sys.modules, 'pavi', SimpleNamespace(modelcloud=modelcloud))
-    return 'pavi://model'
-
-
-def _through_ceph(path, monkeypatch):
-    monkeypatch.setattr(loaders, 'get_file_backend',
-                        lambda *_, **__: SimpleNamespace(get=lambda name: path.read_bytes()))
-    return 's3://model'
-
-
-def _named(scheme, table):
-    def through(path, monkeypatch):
-        monkeypatch.setattr(loaders, table, lambda: {'model': f'http://nowhere.invalid/{path.name}'})
-        return f'{scheme}model'
-    return through
-
-
-def _through_mmengine_home(path, monkeypatch):
-    monkeypatch.setenv('MMENGINE_HOME', str(path.parent))
-    monkeypatch.setattr(loaders, 'get_external_models', lambda: {'model': path.name})
-    return 'open-mmlab://model'
-
-
 SCHEMES = {
-    '': lambda path, monkeypatch: str(path),
-    'http://': lambda path, monkeypatch: f'http://nowhere.invalid/{path.name}',
-    'https://': lambda path, monkeypatch: f'https://nowhere.invalid/a/{path.name}?b=c',
-    'pavi://': _through_pavi,
-    r'(\S+\:)?s3://': _through_ceph,
-    r'(\S+\:)?petrel://': lambda path, monkeypatch: _through_ceph(path, monkeypatch).replace('s3', 'petrel'),
-    'modelzoo://': _named('modelzoo://', 'get_torchvision_models'),
-    'torchvision://': _named('torchvision://', 'get_torchvision_models'),
-    'open-mmlab://': _through_mmengine_home,
-    'openmmlab://': _named('openmmlab://', 'get_external_models'),
-    'mmcls://': _named('mmcls://', 'get_mmcls_models'),
+    '': '{folder}/{name}',
+    'http://': 'http://nowhere.invalid/{name}',
+    'https://': 'https://nowhere.invalid/a/{name}?b=c',
+    r'(\S+\:)?s3://': 's3://{name}',
+    r'(\S+\:)?petrel://': 'petrel://{name}',
+    'open-mmlab://': 'open-mmlab://home/{name}',
+    **{scheme: scheme + '{name}' for scheme in ('pavi://', 'modelzoo://', 'torchvision://', 'openmmlab://', 'mmcls://')},
 }
 
 
 @pytest.fixture
-def downloads(tmp_path, monkeypatch):
-    """The addresses downloaded; a download copies the file of that name in ``tmp_path``."""
+def downloads(tmp_path, good, evil, monkeypatch):
+    """The addresses downloaded; every scheme finds the two checkpoints."""
     asked = []
 
     def download(url, target, progress=True):
@@ -301,25 +260,30 @@ def downloads(tmp_path, monkeypatch):
         os.link(tmp_path / os.path.basename(target), target)
 
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    monkeypatch.setenv('MMENGINE_HOME', str(tmp_path))
     monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    known = {**{name: f'http://nowhere.invalid/{name}' for name in ('good.pth', 'evil.pth')},
+             **{f'home/{name}': name for name in ('good.pth', 'evil.pth')}}
+    for table in ('get_torchvision_models', 'get_external_models', 'get_mmcls_models'):
+        monkeypatch.setattr(loaders, table, lambda: known)
+    monkeypatch.setattr(loaders, 'get_file_backend', lambda *_, **__: SimpleNamespace(
+        get=lambda address: (tmp_path / address.rpartition('/')[2]).read_bytes()))
+    monkeypatch.setitem(sys.modules, 'pavi', SimpleNamespace(modelcloud=SimpleNamespace(
+        get=lambda name: SimpleNamespace(name=name, download=lambda target: os.link(tmp_path / name, target)))))
     return asked
 
 
-def test_no_scheme_is_left_out():
-    assert set(CheckpointLoader._schemes) == set(SCHEMES)
-
-
-@pytest.mark.parametrize('scheme', SCHEMES)
-def test_every_scheme_refuses_code(scheme, evil, flag, downloads, monkeypatch):
+@pytest.mark.usefixtures('downloads')
+@pytest.mark.parametrize('scheme', sorted({*SCHEMES, *CheckpointLoader._schemes}))
+def test_every_scheme_refuses_code_and_loads_a_log_history(scheme, evil, flag, good, hub):
+    def load(path):
+        return CheckpointLoader.load_checkpoint(SCHEMES[scheme].format(folder=path.parent, name=path.name))
     with pytest.raises(CheckpointError, match='refused'):
-        CheckpointLoader.load_checkpoint(SCHEMES[scheme](evil, monkeypatch))
+        load(evil)
     assert not flag.exists()
-
-
-@pytest.mark.parametrize('scheme', sorted(set(SCHEMES) - {'mmcls://'}))  # keeps a backbone's weights only
-def test_every_scheme_loads_a_log_history(scheme, good, hub, downloads, monkeypatch):
-    loaded = CheckpointLoader.load_checkpoint(SCHEMES[scheme](good, monkeypatch))
-    assert_same(loaded['message_hub'], hub.state_dict())
+    loaded = load(good)
+    if scheme != 'mmcls://':  # keeps a backbone's weights only
+        assert_same(loaded['message_hub'], hub.state_dict())
 
 
 def test_a_download_is_made_once_and_read_by_the_other_ranks(good, downloads, monkeypatch):
@@ -337,10 +301,9 @@ def test_a_download_is_made_once_and_read_by_the_other_ranks(good, downloads, mo
 
 @pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
 def test_a_truncated_file_is_reported_with_name_and_size(tmp_path, good, legacy):
-    whole = tmp_path / 'whole.pth'
-    torch.save(torch.load(good, weights_only=False), whole, _use_new_zipfile_serialization=not legacy)
-    content = whole.read_bytes()
     cut = tmp_path / 'cut.pth'
+    torch.save(torch.load(good, weights_only=False), cut, _use_new_zipfile_serialization=not legacy)
+    content = cut.read_bytes()
     for size in (0, 1, 3, 10, 100, 1000, len(content) // 2, len(content) - 100, len(content) - 1):
         cut.write_bytes(content[:size])
         with pytest.raises(CheckpointError, match=rf'cut\.pth \({size:,} bytes\) cannot be read'):
@@ -375,12 +338,13 @@ def test_a_damaged_file_loads_or_is_reported(tmp_path, good):
 
 
 def test_a_missing_file_is_reported_with_the_nearest_name(good):
+    missing = good.with_name('goood.pth')
     with pytest.raises(FileNotFoundError, match=r"goood\.pth\. Did you mean 'good\.pth'"):
-        safe_load(good.with_name('goood.pth'))
+        safe_load(missing)
     with pytest.raises(FileNotFoundError, match='folder'):
         safe_load(good.parent)
     with pytest.raises(FileNotFoundError, match=r'goood\.pth'):
-        CheckpointLoader.load_checkpoint(str(good.with_name('goood.pth')))
+        CheckpointLoader.load_checkpoint(str(missing))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a device that is absent')
@@ -390,23 +354,8 @@ def test_an_absent_device_is_not_blamed_on_the_file(good):
     assert not isinstance(error.value, CheckpointError)
 
 
-def test_apply_twice_changes_nothing():
-    before = loaders.torch, loaders.load_url, set(torch.serialization.get_safe_globals())
-    safe_checkpoints.apply()
-    assert before == (loaders.torch, loaders.load_url, set(torch.serialization.get_safe_globals()))
-
-
-class Tiny(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(1, 1)
-
-
 def test_resume_does_not_execute_the_config_text(tmp_path, flag):
-    runner = Runner(
-        Tiny(), str(tmp_path / 'work'), train_dataloader=torch.utils.data.DataLoader([0]),
-        train_cfg=dict(by_epoch=True, max_epochs=2), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        experiment_name='test_resume_does_not_execute_the_config_text')
+    runner = Runner.from_cfg(run_cfg(tmp_path / 'work', digits_classifier()))
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.message_hub.update_scalar('train/loss', 2.5)

@@ -1,5 +1,6 @@
 import re
 from collections import Counter
+from functools import reduce
 from pathlib import Path
 
 import mmpretrain
@@ -35,12 +36,11 @@ param_scheduler = [dict(type='MultiStepLR', milestones=[1])]
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    files = {WSLD: DISTILL, KD: DISTILL,
-             'configs/_base_/schedules/digits.py': 'train_cfg = dict(by_epoch=True, max_epochs=2)\n',
-             'notes.txt': ''}
+    files = {WSLD: DISTILL, KD: DISTILL, 'notes.txt': '', 'epoch_9.pth': '\x80', 'configs/none': '',
+             'configs/_base_/schedules/digits.py': 'train_cfg = dict(by_epoch=True, max_epochs=2)\n'}
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding='latin1')
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -57,87 +57,51 @@ def rejected(path, options=None):
     return str(caught.value)
 
 
-def test_without_options_the_config_is_mmengines_own():
-    assert load_config(RESNET).to_dict() == Config.fromfile(SHIPPED / RESNET.split('::')[1]).to_dict()
-
-
-@pytest.mark.parametrize(('given', 'nearest'), [
-    ('configs/wsld/wsld_resnet34_resnet18_8xb23_in1k.py', WSLD),
-    ('configs/wsdl/wsld_resnet34_resnet18_8xb32_in1k', WSLD),
-    ('config/kd/kd_resnet34_resnet18_8xb32_in1k.py', KD),
-    ('configs/digits.py', 'configs/_base_/schedules/digits.py'),
-    ('mmpretrain::resnet/resnet-18_8xb32_in1k.py', RESNET),
-    ('mmpretrain::resent/resnet18_8xb32_in1k.py', RESNET),
+@pytest.mark.parametrize(('given', 'said'), [
+    *((given, f'does not exist. Did you mean {nearest!r}?') for given, nearest in (
+        ('configs/wsld/wsld_resnet34_resnet18_8xb23_in1k.py', WSLD),
+        ('configs/wsdl/wsld_resnet34_resnet18_8xb32_in1k', WSLD),
+        ('config/kd/kd_resnet34_resnet18_8xb32_in1k.py', KD),
+        ('configs/digits.py', 'configs/_base_/schedules/digits.py'),
+        ('mmpretrain::resnet/resnet-18_8xb32_in1k.py', RESNET),
+        ('mmpretrain::resent/resnet18_8xb32_in1k.py', RESNET))),
+    *((nowhere, 'does not exist, and no config near it')
+      for nowhere in ('configs/zzz.py', '/no/such/place.py', 'notes.txt/below.py')),
+    ('configs/wsld', 'is a folder'),
+    *((file, 'is not a config: expected a Python file') for file in ('epoch_9.pth', 'notes.txt', 'configs/none')),
 ])
-def test_a_misspelt_path_is_rejected_with_the_nearest(project, given, nearest):
-    assert rejected(given) == f'{given} does not exist. Did you mean {nearest!r}?'
-
-
-def test_an_absolute_path_is_corrected_absolutely_and_a_folder_is_not_a_config(project):
-    wanted = project / KD
-    assert repr(str(wanted)) in rejected(str(wanted).replace('/kd/', '/dk/'))
-    assert 'is a folder' in rejected('configs/wsld')
-
-
-@pytest.mark.parametrize('given', ['configs/zzz.py', '/no/such/place.py', 'notes.txt/below.py'])
-def test_without_a_similar_name_nothing_is_suggested(project, given):
-    assert rejected(given).startswith(f'{given} does not exist, and no config near it')
-
-
-@pytest.mark.parametrize(('base', 'nearest'), [
-    ("_base_ = ['../configs/_base_/schedules/digts.py']", '_base_/schedules/digits.py'),
-    ("_base_ = 'mmpretrain::_base_/schedules/imagenet_bs265.py'",
-     'mmpretrain::_base_/schedules/imagenet_bs256.py'),
-    ("_base_ = ['./_base_/schedule/digits.py']", '_base_/schedules/digits.py'),
-])
-def test_a_missing_base_names_file_line_and_the_nearest(project, base, nearest):
-    path = config(project / 'configs', f'\n{base}\n')
-    message = rejected(path)
-    assert message.startswith(f'{path}, line 2: the base ')
-    assert message.endswith(f'Did you mean {nearest!r}?')
-
-
-@pytest.mark.parametrize(('given', 'order'), [('epoch_9.pth', True), ('notes.txt', False), ('configs/none', False)])
-def test_a_file_that_is_not_a_config_is_rejected_and_a_checkpoint_is_recognised(project, given, order):
-    (project / given).write_bytes(b'\x80')
+def test_a_path_that_leads_to_no_config_is_rejected_with_the_nearest(project, given, said):
     message = rejected(given)
-    assert message.startswith(f'{given} is not a config: expected a Python file')
-    assert ('the config comes first, then the checkpoint' in message) == order
+    assert message.startswith(f'{given} {said}')
+    assert ('the config comes first, then the checkpoint' in message) == (given == 'epoch_9.pth')
+    wanted = str(project / KD)
+    assert repr(wanted) in rejected(wanted.replace('/kd/', '/dk/'))
 
 
-def test_a_missing_base_of_a_base_names_the_base(project):
-    lower = config(project, "_base_ = 'nowhere_at_all.py'\n", 'lower.py')
-    assert rejected(config(project, "_base_ = 'lower.py'\n")).startswith(f'{lower}, line 1: ')
+@pytest.mark.parametrize(('text', 'lower', 'said'), [
+    ("\n_base_ = ['../configs/_base_/schedules/digts.py']\n", '',
+     r"mine\.py, line 2: the base .*Did you mean '_base_/schedules/digits\.py'\?$"),
+    ("\n_base_ = 'mmpretrain::_base_/schedules/imagenet_bs265.py'\n", '',
+     r"mine\.py, line 2: the base .*Did you mean 'mmpretrain::_base_/schedules/imagenet_bs256\.py'\?$"),
+    ("\n_base_ = ['./_base_/schedule/digits.py']\n", '',
+     r"mine\.py, line 2: the base .*Did you mean '_base_/schedules/digits\.py'\?$"),
+    ('from mmengine.config import read_base\nwith read_base():\n    from .._base_.schedules.digts import *\n', '',
+     r'mine\.py, line 3: the base .*digts\.py does not exist.*digits\.py'),
+    ("_base_ = 'lower.py'\n", "_base_ = 'nowhere_at_all.py'\n", r'lower\.py, line 1: '),
+    ("_base_ = 'lower.py'\n", "_base_ = 'mine.py'\n", r'.*is its own base'),
+    ("_base_ = 'lower.py'\n", 'a = 1\nb = undefined_name\n',
+     r"lower\.py, line 2: NameError: name 'undefined_name' is not defined$"),
+    ('a = 1\nb = dict(c=1\n', '', r'mine\.py, line 2: '),
+    ("custom_imports = dict(imports=['no_such_module_anywhere'])\n", '', '.*no_such_module_anywhere'),
+])
+def test_an_error_in_a_config_or_its_bases_names_file_line_and_the_nearest(project, text, lower, said):
+    config(project / 'configs', lower, 'lower.py')
+    message = rejected(config(project / 'configs', text))
+    assert re.match(said, message.replace(f'{project}/configs/', '')), message
 
 
-def test_a_missing_base_of_a_new_style_config_is_named(project):
-    path = config(project / 'configs/kd', 'from mmengine.config import read_base\n'
-                                          'with read_base():\n    from .._base_.schedules.digts import *\n')
-    assert re.search(r'line 3: the base .*digts.py does not exist.*digits.py', rejected(path))
-
-
-def test_a_circle_of_bases_is_rejected(project):
-    config(project, "_base_ = 'mine.py'\n", 'other.py')
-    assert 'is its own base' in rejected(config(project, "_base_ = 'other.py'\n"))
-
-
-def test_an_error_of_syntax_names_file_and_line(project):
-    path = config(project, 'a = 1\nb = dict(c=1\n')
-    assert rejected(path).startswith(f'{path}, line 2: ')
-
-
-def test_an_error_in_a_config_names_its_file_and_line(project):
-    lower = config(project, 'a = 1\nb = undefined_name\n', 'lower.py')
-    message = rejected(config(project, "_base_ = 'lower.py'\n"))
-    assert message == f"{lower}, line 2: NameError: name 'undefined_name' is not defined"
-
-
-def test_a_custom_import_that_fails_is_named(project):
-    assert 'no_such_module_anywhere' in rejected(
-        config(project, "custom_imports = dict(imports=['no_such_module_anywhere'])\n"))
-
-
-def test_options_are_merged_and_do_not_change_with_the_config(project):
+def test_options_are_merged_into_mmengines_own_config_and_do_not_change_with_it(project):
+    assert load_config(RESNET).to_dict() == Config.fromfile(SHIPPED / RESNET.split('::')[1]).to_dict()
     options = {'train_cfg': dict(by_epoch=True, max_epochs=7),
                'param_scheduler.0.milestones': [5, 6],
                'work_dir': 'elsewhere',                         # new, and read by the Runner
@@ -146,10 +110,7 @@ def test_options_are_merged_and_do_not_change_with_the_config(project):
                'model.teacher.backbone.depth': 50}
     cfg = load_config(config(project, DISTILL), options)
     for option, value in options.items():
-        found = cfg
-        for key in option.split('.'):
-            found = found[int(key)] if key.isdigit() else found[key]
-        assert found == value
+        assert reduce(lambda part, key: part[int(key) if key.isdigit() else key], option.split('.'), cfg) == value
     cfg.train_cfg.max_epochs = 1
     assert options['train_cfg'] == dict(by_epoch=True, max_epochs=7)
 
@@ -160,22 +121,17 @@ def test_options_are_merged_and_do_not_change_with_the_config(project):
     ('model.architecture.head.num_clases', 'num_classes'),
 ])
 def test_an_option_that_nothing_reads_is_rejected_when_the_config_is_checked(project, option, nearest):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=rf"{option.split('.')[0]}.*Did you mean '{nearest}'\?"):
         check_config(load_config(config(project, DISTILL), {'train_cfg.max_epochs': 3, option: 1}))
-    assert option.split('.')[0] in str(caught.value)
-    assert f'Did you mean {nearest!r}?' in str(caught.value)
-
-
-def test_a_new_top_level_option_that_a_run_does_not_read_is_rejected(project):
-    assert "option 'max_epochs'" in rejected(config(project, DISTILL), {'max_epochs': 1})
 
 
 @pytest.mark.parametrize(('option', 'reason'), [
+    ('max_epochs', "option 'max_epochs'"),
     ('resume.x', 'resume is a dict in the child config'),
     ('param_scheduler.5.gamma', 'Index 5 exceeds the length of list'),
     ('param_scheduler.gamma', 'named by its index'),
 ])
-def test_an_option_that_cannot_be_merged_is_rejected(project, option, reason):
+def test_an_option_that_a_run_does_not_read_or_that_cannot_be_merged_is_rejected(project, option, reason):
     message = rejected(config(project, DISTILL), {option: 1})
     assert option in message
     assert reason in message
@@ -213,8 +169,10 @@ def test_a_dump_is_the_same_config_and_imports_what_the_named_configs_import(pro
     assert load_config(project / 'dump.py').to_dict() == cfg.to_dict()
 
 
-@pytest.mark.parametrize('name', ['wsld_ensemble_resnet18-w8_digits', 'wsld_cached_resnet18-w32_resnet18-w8_digits'])
-def test_a_run_reads_each_config_and_resolves_each_model_once(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize(('name', 'weights'), [
+    ('wsld_ensemble_resnet18-w8_digits', ['teacher.members.0.checkpoint', 'teacher.members.1.checkpoint']),
+    ('wsld_cached_resnet18-w32_resnet18-w8_digits', ['teacher.checkpoint'])])
+def test_a_run_reads_each_config_and_resolves_each_model_once(tmp_path, monkeypatch, name, weights):
     files, models = Counter(), Counter()
     from_file, merged_model = Config.fromfile, load._merged_model
 
@@ -227,12 +185,8 @@ def test_a_run_reads_each_config_and_resolves_each_model_once(tmp_path, monkeypa
         return merged_model(cfg, where, named)
     monkeypatch.setattr(Config, 'fromfile', staticmethod(counted_file))
     monkeypatch.setattr(load, '_merged_model', counted_model)
-    weights = {'wsld_ensemble_resnet18-w8_digits': ['teacher.members.0.checkpoint', 'teacher.members.1.checkpoint'],
-               'wsld_cached_resnet18-w32_resnet18-w8_digits': ['teacher.checkpoint']}[name]
-    cfg = training_config(str(CONFIGS / f'wsld/{name}.py'), work_dir=str(tmp_path),
-                          options={f'model.{key}': False for key in weights})
-    RUNNERS.build(cfg)
-    assert files[CONFIGS / f'wsld/{name}.py'] == 1
-    assert files[CONFIGS / 'baselines/resnet18-w8_digits.py'] == 1
+    RUNNERS.build(training_config(str(CONFIGS / f'wsld/{name}.py'), work_dir=str(tmp_path),
+                                  options={f'model.{key}': False for key in weights}))
+    assert files[CONFIGS / f'wsld/{name}.py'] == files[CONFIGS / 'baselines/resnet18-w8_digits.py'] == 1
     assert len(files) == len(models) + 1 == len(weights) + 2
     assert set(files.values()) == set(models.values()) == {1}

@@ -24,11 +24,11 @@ def without_batchnorm():
     return cfg
 
 
-def config_file(tmp_path, name, batch_size, **overrides):
+def config_file(tmp_path, name, batch_size):
     model = digits_distillation(architecture=without_batchnorm(), teacher=without_batchnorm())
-    cfg = run_cfg(tmp_path / name, model, **overrides)
+    cfg = run_cfg(tmp_path / name, model)
     cfg.custom_imports = dict(imports=['wsld_plugin', 'rank_weights'])
-    cfg.custom_hooks = [dict(type='SaveRankWeights')]
+    cfg.custom_hooks = [dict(type='SaveRankWeights'), dict(type='wsld_plugin.SoftLabelMonitorHook')]
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.pipeline.insert(0, dict(type='mmcv.Resize', scale=(32, 32)))
     cfg.train_dataloader.batch_size = batch_size
@@ -42,13 +42,18 @@ def weights(folder, rank):
 
 
 @needs_cpu
-def test_two_gloo_processes_end_with_the_weights_of_one_process_on_the_joined_batch(tmp_path):
+def test_two_gloo_processes_end_with_the_weights_and_measures_of_one_process_on_the_joined_batch(tmp_path):
     tool('dist_train.sh', config_file(tmp_path, 'two', batch_size=10), 2)
     train(training_config(str(config_file(tmp_path, 'one', batch_size=20))))
     first, second, alone = weights(tmp_path / 'two', 0), weights(tmp_path / 'two', 1), weights(tmp_path / 'one', 0)
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
         torch.testing.assert_close(value, alone[name], rtol=1e-4, atol=1e-6)
+    monitored = (json.loads((tmp_path / name / 'soft_label_monitor/epochs.json').read_text())
+                 for name in ('two', 'one'))
+    for epoch, expected in zip(*monitored, strict=True):
+        for measure in ('regularization_label', 'weight', 'bias_norm', 'student_ce', 'count'):
+            assert epoch[measure] == pytest.approx(expected[measure], rel=1e-4), measure
     assert (tmp_path / 'two/student_last.pth').is_file()
     tool('dist_test.sh', tmp_path / 'two.py', tmp_path / 'two/student_last.pth', 2, '--out', tmp_path / 'two.json')
     cfg = evaluation_config(str(tmp_path / 'two.py'), work_dir=str(tmp_path / 'test'))
@@ -75,7 +80,10 @@ def test_one_process_changes_no_config_and_other_launchers_need_a_gpu():
         prepare_launch(ConfigDict(launcher='slurm'))
 
 
-RUN_AND_FREE = '''
+@needs_cpu
+def test_no_thread_of_gloo_outlives_a_run_and_a_late_one_does_not_deadlock():
+    """The late thread frees a tensor, for which it needs the GIL."""
+    code = '''
 import glob, os, torch
 from mmengine.config import ConfigDict
 from torch import distributed, nn
@@ -92,13 +100,7 @@ def run():
         cycle = [DistributedDataParallel(nn.Linear(1, 1))]
         cycle.append(cycle)  # like a Runner and its hooks
         assert gloo_threads()
-'''
 
-
-@needs_cpu
-def test_no_thread_of_gloo_outlives_a_run_and_a_late_one_does_not_deadlock():
-    """The late thread frees a tensor, for which it needs the GIL."""
-    code = '''
 with stop_with_reason():
     run()
 assert not gloo_threads(), gloo_threads()
@@ -113,7 +115,7 @@ for _ in range(10):
     with stop_with_reason():
         run()
 '''
-    run(sys.executable, '-c', RUN_AND_FREE + code, PYTHONPATH=str(ROOT))
+    run(sys.executable, '-c', code, PYTHONPATH=str(ROOT))
 
 
 def test_options_are_parsed_as_openmmlab_parses_them_and_need_a_value():
@@ -124,21 +126,15 @@ def test_options_are_parsed_as_openmmlab_parses_them_and_need_a_value():
         options_from(['a.b'])
 
 
-@pytest.mark.parametrize('error', [errors.RunError, FileNotFoundError])
-def test_a_users_error_is_printed_and_exits_with_1(error, capsys):
-    with pytest.raises(SystemExit) as exit_, stop_with_reason():
-        raise error('the reason')
-    assert exit_.value.code == 1
-    assert capsys.readouterr().err == f'{error.__name__}: the reason\n'
-
-
-def test_any_other_error_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), stop_with_reason():
-        1 / 0  # noqa: B018
-
-
-def test_an_interruption_prints_how_to_continue_and_exits_with_130(capsys):
+@pytest.mark.parametrize(('error', 'code', 'said'), [
+    (errors.RunError('the reason'), 1, 'RunError: the reason\n'),
+    (FileNotFoundError('the reason'), 1, 'FileNotFoundError: the reason\n'),
+    (KeyboardInterrupt(), 130, '\nContinue.\n')])
+def test_a_users_error_and_an_interruption_are_printed_and_any_other_error_keeps_its_traceback(
+        error, code, said, capsys):
     with pytest.raises(SystemExit) as exit_, stop_with_reason('Continue.'):
-        raise KeyboardInterrupt
-    assert exit_.value.code == 130
-    assert capsys.readouterr().err == '\nContinue.\n'
+        raise error
+    assert exit_.value.code == code
+    assert capsys.readouterr().err == said
+    with pytest.raises(ZeroDivisionError), stop_with_reason('Continue.'):
+        1 / 0  # noqa: B018

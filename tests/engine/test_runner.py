@@ -7,9 +7,14 @@ import torch
 from factories import digits_classifier, digits_distillation, run_cfg
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
+from packs import AUGMENTED
 
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.engine.accelerate import accelerate
 from wsld_plugin.errors import CheckpointError, Interrupted
+
+# steps after every third iteration, and samples without keys
+ACCUMULATION = dict(options={'optim_wrapper.accumulative_counts': 3}, keyed=False)
 
 
 class Probe(Hook):
@@ -30,17 +35,26 @@ class Probe(Hook):
         self.losses.append(outputs['loss'].item())
 
 
-def built(work_dir, model=digits_distillation, options=(), epochs=3, **more):
-    """A Runner of three epochs of two iterations, as training_config configures it."""
+def built(work_dir, model=digits_distillation, options=(), epochs=3, keyed=True, **more):
+    """A Runner of three epochs of two iterations, as training_config configures it; all generators are drawn from."""
     cfg = run_cfg(work_dir, model(), epochs=epochs, **more)
+    student = cfg.model.get('architecture', cfg.model)
+    student.backbone.drop_path_rate = 0.5
+    student.head.loss = dict(type='CrossEntropyLoss', use_soft=True)
+    student.train_cfg = dict(augments=[dict(type='Mixup', alpha=1.0), dict(type='CutMix', alpha=1.0)])
+    cfg.default_hooks.iteration_seed = dict(type='wsld_plugin.IterationSeedHook')
     cfg.merge_from_dict(dict(options))
     cfg.accelerate = dict(channels_last=False)
     accelerate(cfg)
+    if keyed:
+        cfg.train_dataloader.dataset.pipeline = [*AUGMENTED[:2], AUGMENTED[-1]]
+        key_training_set(cfg)
     return RUNNERS.build(cfg)
 
 
-def trained(runner, **probe):
-    hook = Probe(**probe)
+def trained(runner, hook=None):
+    """The losses of a whole run."""
+    hook = hook or Probe()
     runner.register_hook(hook)
     runner.train()
     return hook.losses
@@ -50,8 +64,8 @@ def resume(work_dir, checkpoint, **more):
     return built(work_dir, resume=True, load_from=str(checkpoint), **more)
 
 
-def same_weights(one, other):
-    return all(torch.equal(value, other.model.state_dict()[name]) for name, value in one.model.state_dict().items())
+def assert_same(one, other):
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 @pytest.fixture(scope='module')
@@ -62,36 +76,34 @@ def whole(tmp_path_factory):
     return runner, trained(runner), folder
 
 
+@pytest.fixture(scope='module')
+def accumulated(tmp_path_factory):
+    """An uninterrupted run that steps after every third iteration, and its losses."""
+    runner = built(tmp_path_factory.mktemp('accumulated') / 'run', **ACCUMULATION)
+    return runner, trained(runner)
+
+
 @pytest.mark.parametrize('file', ['student_last.pth', 'student_best.pth', 'epoch_3.pth'])
 def test_a_run_starts_from_the_student_in_any_checkpoint(whole, tmp_path, file):
     runner, hook = built(tmp_path / 'run', load_from=str(whole[2] / file), epochs=1), Probe()
-    runner.register_hook(hook)
-    runner.train()
+    assert trained(runner, hook)[0] != whole[1][0]
     exported = torch.load(whole[2] / file.replace('epoch_3', 'student_last'), weights_only=True)['state_dict']
-    assert hook.first.keys() == exported.keys()
-    assert all(torch.equal(value, exported[name]) for name, value in hook.first.items())
+    assert_same(hook.first, dict(exported))
     assert runner.iter == 2
-    assert hook.losses[0] != whole[1][0]
 
 
-def damaged(checkpoint, how):
-    state = checkpoint['state_dict']
-    name = next(key for key in state if key.endswith('head.fc.weight'))
-    if how == 'missing':
-        del state[name]
-    elif how == 'shape':
-        state[name] = state[name][:, :-1]
-    elif how == 'unexpected':
-        state['architecture.extra'] = state[name]
-    else:
-        state.clear()
+DAMAGE = dict(
+    missing=lambda state, name: state.pop(name),
+    shape=lambda state, name: state.update({name: state[name][:, :-1]}),
+    unexpected=lambda state, name: state.update({'architecture.extra': state[name]}),
+    empty=lambda state, name: state.clear())
 
 
-@pytest.mark.parametrize('how', ['missing', 'shape', 'unexpected', 'empty'])
+@pytest.mark.parametrize('how', DAMAGE)
 @pytest.mark.parametrize('resumed', [True, False])
 def test_a_tensor_without_a_place_stops_the_run(whole, tmp_path, how, resumed):
     checkpoint = torch.load(whole[2] / 'epoch_3.pth', weights_only=False)
-    damaged(checkpoint, how)
+    DAMAGE[how](checkpoint['state_dict'], 'architecture.head.fc.weight')
     torch.save(checkpoint, tmp_path / 'bad.pth')
     runner = built(tmp_path / 'run', resume=resumed, load_from=str(tmp_path / 'bad.pth'))
     with pytest.raises(CheckpointError, match=r'holds no weights' if how == 'empty' and not resumed else r'bad\.pth'):
@@ -100,13 +112,13 @@ def test_a_tensor_without_a_place_stops_the_run(whole, tmp_path, how, resumed):
 
 def test_a_checkpoint_of_another_training_is_not_resumed(whole, tmp_path):
     trained(built(tmp_path / 'baseline', digits_classifier, epochs=1))
-    runner = resume(tmp_path / 'run', tmp_path / 'baseline/epoch_1.pth')
-    with pytest.raises(CheckpointError, match=r'(?s)epoch_1\.pth is not a checkpoint of this .*missing.*load_from'):
-        runner.train()
-    runner = resume(tmp_path / 'run', whole[2] / 'epoch_3.pth', options={'optim_wrapper.optimizer': dict(
-        _delete_=True, type='Adam', lr=.1)})
-    with pytest.raises(CheckpointError, match='was written with another optimizer or schedule than the config has'):
-        runner.train()
+    adam = {'optim_wrapper.optimizer': dict(_delete_=True, type='Adam', lr=.1)}
+    for checkpoint, options, message in (
+            (tmp_path / 'baseline/epoch_1.pth', {},
+             r'(?s)epoch_1\.pth is not a checkpoint of this .*missing.*load_from'),
+            (whole[2] / 'epoch_3.pth', adam, 'was written with another optimizer or schedule than the config has')):
+        with pytest.raises(CheckpointError, match=message):
+            resume(tmp_path / 'run', checkpoint, options=options).train()
 
 
 def test_settings_that_a_resume_ignores_are_logged(whole, tmp_path, capfd):
@@ -122,7 +134,7 @@ def test_settings_that_a_resume_ignores_are_logged(whole, tmp_path, capfd):
 def test_a_run_that_is_resumed_elsewhere_leaves_the_old_folder_alone_and_has_its_best(whole, tmp_path, copied):
     old, new = tmp_path / 'old', tmp_path / 'new'
     with pytest.raises(ZeroDivisionError):
-        trained(built(old), stop_at=4)
+        trained(built(old), Probe(4))
     before = {path.name: path.read_bytes() for path in old.glob('*.pth')}
     if copied:
         shutil.copytree(old, new)
@@ -130,7 +142,7 @@ def test_a_run_that_is_resumed_elsewhere_leaves_the_old_folder_alone_and_has_its
     trained(runner)
     assert {path.name: path.read_bytes() for path in old.glob('*.pth')} == before
     assert {path.name for path in new.glob('*.pth')} == {path.name for path in whole[2].glob('*.pth')}
-    assert same_weights(runner, whole[0])
+    assert_same(runner.model.state_dict(), whole[0].model.state_dict())
 
 
 def test_exports_of_an_earlier_epoch_are_written_again_when_the_run_is_resumed(whole, tmp_path):
@@ -141,37 +153,32 @@ def test_exports_of_an_earlier_epoch_are_written_again_when_the_run_is_resumed(w
     for name in ('student_last.pth', 'student_best.pth'):
         mine, theirs = (torch.load(folder / name, weights_only=True)['state_dict'] for folder in
                         (tmp_path / 'run', whole[2]))
-        assert mine.keys() == theirs.keys()
-        assert all(torch.equal(value, theirs[key]) for key, value in mine.items())
+        assert_same(mine, theirs)
 
 
-@pytest.mark.parametrize('options', [{}, {'optim_wrapper.accumulative_counts': 3}])
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize('stop_at', [2, 3])
-def test_a_signal_stops_after_the_iteration_and_the_rest_is_exact(tmp_path, options, number, stop_at):
-    reference = built(tmp_path / 'reference', options=options)
-    expected = trained(reference)
+@pytest.mark.parametrize(('number', 'stop_at', 'settings'), [
+    (signal.SIGTERM, 2, {}), (signal.SIGINT, 3, {}), (signal.SIGTERM, 2, ACCUMULATION),
+    (signal.SIGTERM, 3, ACCUMULATION)])
+def test_a_signal_stops_after_the_iteration_and_the_rest_is_exact(
+        whole, accumulated, tmp_path, number, stop_at, settings):
+    reference, expected, *_ = accumulated if settings else whole
     before = signal.getsignal(number)
-    stopped = built(tmp_path / 'run', options=options)
     hook = Probe(stop_at, number)
-    stopped.register_hook(hook)
     with pytest.raises(Interrupted, match=rf'{number.name}: stopped after iteration {stop_at + 1} of 6') as raised:
-        stopped.train()
+        trained(built(tmp_path / 'run', **settings), hook)
     assert raised.value.number == number
     assert signal.getsignal(number) is before
     assert (tmp_path / 'run/last_checkpoint').read_text() == f'iter_{stop_at + 1}.pth'
-    rest = resume(tmp_path / 'run', tmp_path / f'run/iter_{stop_at + 1}.pth', options=options)
+    rest = resume(tmp_path / 'run', tmp_path / f'run/iter_{stop_at + 1}.pth', **settings)
     assert hook.losses + trained(rest) == expected
-    assert same_weights(rest, reference)
+    assert_same(rest.model.state_dict(), reference.model.state_dict())
 
 
 @pytest.mark.parametrize('stop_at', [2, 4])
-def test_gradients_that_wait_at_the_end_of_an_epoch_are_resumed(tmp_path, stop_at):
-    options = {'optim_wrapper.accumulative_counts': 3}
-    reference = built(tmp_path / 'reference', options=options)
-    expected = trained(reference)
+def test_gradients_that_wait_at_the_end_of_an_epoch_are_resumed(accumulated, tmp_path, stop_at):
+    reference, expected = accumulated
     with pytest.raises(ZeroDivisionError):
-        trained(built(tmp_path / 'run', options=options), stop_at=stop_at)
-    rest = resume(tmp_path / 'run', tmp_path / f'run/epoch_{stop_at // 2}.pth', options=options)
+        trained(built(tmp_path / 'run', **ACCUMULATION), Probe(stop_at))
+    rest = resume(tmp_path / 'run', tmp_path / f'run/epoch_{stop_at // 2}.pth', **ACCUMULATION)
     assert trained(rest) == expected[stop_at:]
-    assert same_weights(rest, reference)
+    assert_same(rest.model.state_dict(), reference.model.state_dict())

@@ -26,13 +26,10 @@ def check(model, train=DIGITS, val=DIGITS, test=DIGITS):
 
 
 @pytest.mark.parametrize(('split', 'weak'), [('val', PARTIAL), ('test', FEW)])
-def test_hidden_labels_cannot_be_measured_on(model, split, weak):
+def test_hidden_labels_cannot_be_measured_on_but_other_weak_labels_can(model, split, weak):
     nested = dict(type='ConcatDataset', datasets=[dict(weak, dataset=DIGITS)])
     with pytest.raises(ConfigError, match=f'^{split}_dataloader: {weak["type"][12:]} hides labels.*labelled images'):
         check(model, **{split: nested})
-
-
-def test_other_weak_labels_can_be_measured_on(model):
     check(model, val=dict(FEW, rest=False, dataset=DIGITS),
           test=dict(type='wsld_plugin.NoisyLabels', rate=0.1, dataset=DIGITS))
 
@@ -49,19 +46,13 @@ def test_a_loss_of_labels_that_are_all_hidden_is_rejected(tmp_path, model):
         train(cfg)
 
 
-def test_the_classifier_has_as_many_classes_as_the_data():
+def test_the_classifier_and_all_splits_that_a_run_has_agree_on_the_classes(model):
     nine = digits_classifier()
     nine['head']['num_classes'] = 9
     for each in (nine, digits_distillation(architecture=nine, teacher=nine)):
         with pytest.raises(ConfigError, match=r'train_dataloader has 10 classes, .* 9: write head=.*=10'):
             check(build(each))
-
-
-def test_the_splits_have_the_same_list_of_classes(model):
     for classes, difference in (('9876543210', 'the same names in another order'), ('012345678x', '9, x')):
         with pytest.raises(ConfigError, match=f'train_.* and val_dataloader have different classes: {difference}'):
             check(model, val=dict(DIGITS, metainfo=dict(classes=list(classes))))
-
-
-def test_splits_that_a_run_does_not_have_are_skipped(model):
     check(model, val=None, test=None)

@@ -24,17 +24,14 @@ class Interrupt(Hook):
             raise KeyboardInterrupt
 
 
-def train_in(work_dir, model=digits_distillation, epochs=3, interrupt_at=None, **more):
+def train_in(work_dir, model=digits_distillation, epochs=3, hooks=(), **more):
     cfg = run_cfg(work_dir, model(), epochs=epochs, resume=work_dir.exists(), **more)
     cfg.default_hooks.resume_validation = dict(type='wsld_plugin.ResumeValidationHook')
     runner = Runner.from_cfg(cfg)
-    if interrupt_at is None:
-        runner.train()
-        return runner
-    runner.register_hook(Interrupt(interrupt_at))
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
-    return None
+    for hook in hooks:
+        runner.register_hook(hook)
+    runner.train()
+    return runner
 
 
 def curve(work_dir):
@@ -109,7 +106,8 @@ def test_a_crash_while_writing_keeps_the_checkpoint_before(tmp_path, monkeypatch
 @pytest.mark.parametrize('epoch', [2, 3])
 def test_a_run_resumed_after_an_interrupted_validation_equals_an_uninterrupted_one(tmp_path, whole, epoch):
     folder = tmp_path / 'run'
-    train_in(folder, interrupt_at=epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train_in(folder, hooks=[Interrupt(epoch)])
     assert [step for step, _ in curve(folder)] == list(range(1, epoch))
     rest = train_in(folder)
     assert curve(folder) == curve(whole[1])
@@ -122,29 +120,21 @@ def test_a_run_resumed_after_an_interrupted_validation_equals_an_uninterrupted_o
     assert ('Nothing is left to train' in log) == (epoch == 3)
 
 
-def resumed(epoch, iteration, val_interval=1, val_begin=1):
+@pytest.mark.parametrize(('epoch', 'iteration', 'settings', 'expected'), [
+    (0, 0, {}, []), (1, 2, {}, ['validated']), (1, 3, {}, []), (1, 2, dict(val_interval=2), []),
+    (2, 4, dict(val_interval=2), ['validated']), (1, 2, dict(val_begin=2), []),
+    (4, 8, dict(val_interval=3), ['validated', 'Nothing is left to train: the checkpoint has 4 of 4']),
+    (1, 4, {}, ['another batch size or number of processes: 4 iterations in 1 epochs, here of 2'])])
+def test_a_resumed_run_validates_if_that_was_due_and_warns_if_nothing_is_left_or_the_batch_size_differs(
+        epoch, iteration, settings, expected):
     """What the hooks read of a Runner that resumes; epochs have two iterations, the run four epochs."""
     loop = object.__new__(EpochBasedTrainLoop)
-    loop._max_epochs, loop.val_interval, loop.val_begin = 4, val_interval, val_begin
+    vars(loop).update(dict(_max_epochs=4, val_interval=1, val_begin=1) | settings)
     calls = []
-    logger = SimpleNamespace(warning=calls.append, info=lambda text: None)
-    return SimpleNamespace(train_loop=loop, epoch=epoch, iter=iteration, max_epochs=4, train_dataloader=[0, 1],
-                           logger=logger, val_loop=SimpleNamespace(run=lambda: calls.append('validated'))), calls
-
-
-@pytest.mark.parametrize(('epoch', 'iteration', 'settings', 'validated'), [
-    (0, 0, {}, False), (1, 2, {}, True), (1, 3, {}, False), (1, 2, dict(val_interval=2), False),
-    (2, 4, dict(val_interval=2), True), (4, 8, dict(val_interval=3), True), (1, 2, dict(val_begin=2), False)])
-def test_an_epoch_is_validated_after_a_resume_if_its_validation_was_due(epoch, iteration, settings, validated):
-    runner, calls = resumed(epoch, iteration, **settings)
+    runner = SimpleNamespace(
+        train_loop=loop, epoch=epoch, iter=iteration, max_epochs=4, train_dataloader=[0, 1],
+        logger=SimpleNamespace(warning=calls.append, info=lambda text: None),
+        val_loop=SimpleNamespace(run=lambda: calls.append('validated')))
     ResumeValidationHook().before_train(runner)
-    assert calls == ['validated'] * validated
-
-
-@pytest.mark.parametrize(('epoch', 'iteration', 'warnings'), [
-    (0, 0, []), (3, 6, []), (4, 8, ['Nothing is left to train: the checkpoint has 4 of 4']),
-    (1, 4, ['another batch size or number of processes: 4 iterations in 1 epochs, here of 2'])])
-def test_a_resumed_run_warns_if_nothing_is_left_and_if_the_batch_size_differs(epoch, iteration, warnings):
-    runner, calls = resumed(epoch, iteration)
     _warn_about_resume(runner)
-    assert [expected in found for expected, found in zip(warnings, calls, strict=True)] == [True] * len(warnings)
+    assert all(each in found for each, found in zip(expected, calls, strict=True))

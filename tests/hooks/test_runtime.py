@@ -5,20 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from factories import build, digits_classifier, digits_distillation, run_cfg
+from factories import build, digits_classifier, digits_distillation, labels_of, run_cfg
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import MessageHub
-from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from packs import AUGMENTED, recorded
 
-from wsld_plugin.engine.training import train, training_config
 from wsld_plugin.errors import NonFiniteLossError
 from wsld_plugin.hooks import FiniteLossHook, IterationSeedHook, RuntimeInfoHook, TeacherEvalHook
-
-
-def log_of(folder):
-    return '\n'.join(path.read_text() for path in folder.glob('*/*.log'))
 
 
 @pytest.fixture
@@ -54,10 +47,12 @@ def test_the_history_of_a_run_is_mmengines(tmp_path):
 
 
 def test_losses_are_copied_and_not_read_before_the_logger_logs_or_a_checkpoint_is_saved(runner, no_reading):
-    hook, loss = RuntimeInfoHook(), torch.tensor(1.0)
-    hook.after_train_iter(runner, 0, outputs=dict(loss=loss, part_loss=torch.tensor(.5)))
-    loss.fill_(7.0)  # its memory is reused
-    hook.after_train_iter(runner, 1, outputs=dict(loss=loss, part_loss=torch.tensor(.25)))
+    hook, finite, loss = RuntimeInfoHook(), FiniteLossHook(), torch.tensor(1.0)
+    for iteration, part in enumerate((.5, .25)):
+        outputs = dict(loss=loss, part_loss=torch.tensor(part))
+        hook.after_train_iter(runner, iteration, outputs=outputs)
+        finite.after_train_iter(runner, iteration, outputs=outputs)
+        loss.fill_(7.0)  # its memory is reused
     assert 'train/loss' not in runner.message_hub.log_scalars
     no_reading.undo()
     checkpoint = {}
@@ -82,38 +77,23 @@ class Poison(Hook):
                 runner.model.student.head.fc.weight[0, 0] = float('nan')
 
 
-def poisoned_run(tmp_path, hook, interval, message):
+@pytest.mark.parametrize(('poison', 'interval', 'message', 'last_good'), [
+    (Poison(5), 100, r'iteration 5 \(epoch 3\).*student\.loss = nan.*distill\.loss_soft.*last good checkpoint is '
+                     r'.*epoch_2\.pth', 2),
+    (Poison(2, after=True), 1, r'architecture\.head\.fc\.weight became non-finite by iteration 2.*'
+                               r'No checkpoint was written', 0),
+    (Poison(1), 1, r"iteration 1 .*This is the first step: .*the teacher's too", 0)])
+def test_the_first_bad_iteration_and_its_cause_are_named_and_the_last_good_checkpoint_is_kept(
+        tmp_path, poison, interval, message, last_good):
     cfg = run_cfg(tmp_path, digits_distillation(), epochs=4)
     cfg.default_hooks.logger.interval = interval
     poisoned = Runner.from_cfg(cfg)
-    poisoned.register_hook(hook, priority='VERY_HIGH')
+    poisoned.register_hook(poison, priority='VERY_HIGH')
     with pytest.raises(NonFiniteLossError, match=message):
         poisoned.train()
-
-
-def test_the_first_bad_iteration_and_the_parts_of_its_loss_are_named_and_the_last_good_checkpoint_kept(tmp_path):
-    poisoned_run(tmp_path, Poison(5), 100, r'iteration 5 \(epoch 3\).*student\.loss = nan.*distill\.loss_soft.*'
-                                           r'last good checkpoint is .*epoch_2\.pth')
-    good = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)
-    assert all(torch.isfinite(value).all() for value in good['state_dict'].values())
-    assert not (tmp_path / 'epoch_3.pth').exists()
-
-
-def test_a_weight_that_is_not_finite_after_the_last_loss_is_not_saved(tmp_path):
-    poisoned_run(tmp_path, Poison(2, after=True), 1,
-                 r'architecture\.head\.fc\.weight became non-finite by iteration 2.*No checkpoint was written')
-    assert not (tmp_path / 'epoch_1.pth').exists()
-
-
-def test_a_loss_that_is_not_finite_in_the_first_step_is_blamed_on_weights_and_images(tmp_path):
-    poisoned_run(tmp_path, Poison(1), 1, r"iteration 1 .*This is the first step: .*the teacher's too")
-
-
-@pytest.mark.usefixtures('no_reading')
-def test_the_check_does_not_wait_for_the_device_between_readings(runner):
-    hook = FiniteLossHook()
-    for _ in range(3):
-        hook.after_train_iter(runner, 0, outputs=dict(loss=torch.tensor(1.0)))
+    assert [path.name for path in tmp_path.glob('epoch_*.pth')] == [f'epoch_{last_good}.pth'] * bool(last_good)
+    for path in tmp_path.glob('epoch_*.pth'):
+        assert all(value.isfinite().all() for value in torch.load(path, weights_only=True)['state_dict'].values())
 
 
 # IterationSeedHook
@@ -140,59 +120,7 @@ def test_the_gpu_is_seeded_too():
     assert found[0] == found[2] != found[1]
 
 
-@HOOKS.register_module()
-class StopHere(Hook):
-    """Ends the run in the middle of an epoch, as a crash would."""
-
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter + 1 == self.iteration:
-            raise KeyboardInterrupt
-
-
-def config(tmp_path, name, *hooks):
-    """Mixup, stochastic depth and augmentation, each drawn from another generator; 2 batches an epoch."""
-    model = digits_classifier()
-    model['backbone']['drop_path_rate'] = 0.5
-    model['head']['loss'] = dict(type='CrossEntropyLoss', use_soft=True)
-    model['train_cfg'] = dict(augments=[dict(type='Mixup', alpha=1.0), dict(type='CutMix', alpha=1.0)])
-    cfg = run_cfg(tmp_path / 'unused', model, custom_hooks=list(hooks))
-    cfg.default_hooks.iteration_seed = dict(type='wsld_plugin.IterationSeedHook')
-    cfg.custom_hooks.append(dict(type='RecordPixels', folder=str(tmp_path / name)))
-    cfg.train_dataloader.dataset.pipeline = [AUGMENTED[0], AUGMENTED[1], AUGMENTED[-1]]
-    cfg.accelerate = dict(channels_last=False)
-    path = tmp_path / f'{name}{len(hooks)}.py'
-    cfg.dump(path)
-    return str(path)
-
-
-def test_a_run_interrupted_within_an_epoch_ends_with_the_weights_of_an_uninterrupted_run(tmp_path):
-    whole = train(training_config(config(tmp_path, 'whole'), work_dir=str(tmp_path / 'run')))
-    stopped = config(tmp_path, 'stopped', dict(type='StopHere', iteration=3))
-    with pytest.raises(KeyboardInterrupt):
-        train(training_config(stopped, work_dir=str(tmp_path / 'again')))
-    torch.rand(3)
-    resumed = train(training_config(config(tmp_path, 'stopped'), work_dir=str(tmp_path / 'again'), resume=True))
-    assert recorded(tmp_path / 'stopped') == recorded(tmp_path / 'whole')
-    assert resumed.iter == whole.iter == 4
-    weights, expected = resumed.model.state_dict(), whole.model.state_dict()
-    assert all(torch.equal(weights[name], expected[name]) for name in expected)
-
-
 # TeacherEvalHook
-
-def teacher_accuracy(runner):
-    """Counted without the evaluator."""
-    right = total = 0
-    for data in runner.val_dataloader:
-        labels = torch.cat([sample.gt_label for sample in data['data_samples']])
-        inputs = runner.model.data_preprocessor(copy.deepcopy(data), False)['inputs']
-        right += int((runner.model.teacher(inputs, mode='tensor').argmax(1) == labels).sum())
-        total += len(labels)
-    return 100 * right / total
-
 
 def test_the_teacher_is_measured_once_also_over_a_resume_and_the_training_is_the_same(tmp_path, monkeypatch):
     def run(folder, hook=True, **overrides):
@@ -204,10 +132,13 @@ def test_the_teacher_is_measured_once_also_over_a_resume_and_the_training_is_the
         return trained
 
     first, without = run('with', epochs=1), run('without', hook=False, epochs=1)
-    assert first.message_hub.get_info('teacher_metrics') == {'accuracy/top1': teacher_accuracy(first)}
-    for name, value in first.model.state_dict().items():
-        assert torch.equal(value, without.model.state_dict()[name]), name
-    assert log_of(tmp_path / 'with').count('Teacher: accuracy/top1') == 1
+    data, = first.val_dataloader
+    inputs = first.model.data_preprocessor(copy.deepcopy(data), False)['inputs']
+    right = first.model.teacher(inputs, mode='tensor').argmax(1) == labels_of(data)
+    assert first.message_hub.get_info('teacher_metrics') == {'accuracy/top1': 100 * int(right.sum()) / 20}
+    torch.testing.assert_close(first.model.state_dict(), without.model.state_dict(), rtol=0, atol=0)
+    log, = tmp_path.glob('with/*/*.log')
+    assert log.read_text().count('Teacher: accuracy/top1') == 1
     monkeypatch.setattr(TeacherEvalHook, '_measure', lambda *args: {}['measured again'])
     resumed = run('with', epochs=2, resume=True)
     assert resumed.message_hub.get_info('teacher_metrics') == first.message_hub.get_info('teacher_metrics')

@@ -221,7 +221,8 @@ def test_a_missing_argument_of_a_part_of_this_package_is_named(where):
     cfg['model']['teacher'] = dict(type='wsld_plugin.EnsembleTeacher', members=[cfg['model']['teacher']])
     cfg['model']['distiller']['connectors']['teacher_logits'] = dict(type='wsld_plugin.TopClasses', k=3)
     cfg['train_dataloader']['dataset'] = dict(
-        type='wsld_plugin.FewLabels', num_labels=10, dataset=dict(type='wsld_plugin.Digits', split='train'))
+        type='wsld_plugin.FewLabels', num_labels=10,
+        dataset=dict(type='wsld_plugin.Digits', split='train', pipeline=cfg['models']))
     check_config(Config(cfg))
     *parents, name = where.split('.')
     part = reduce(getitem, parents, cfg)

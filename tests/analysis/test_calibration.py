@@ -35,18 +35,18 @@ def test_scores_and_confusion_equal_scikit_learns_and_are_known_for_extreme_and_
     bins = [(b / 15 < confidence) & (confidence <= (b + 1) / 15) for b in range(15)]
     gaps = [abs(right[rows].sum() - confidence[rows].sum()) for rows in bins]
     assert found.ece == pytest.approx(sum(gaps) / 200, abs=1e-12)
-    found = measured(torch.tensor([[1e4, 0.0], [0.0, 1e4]]), torch.tensor([0, 0]))
-    assert (found.nll, found.brier, found.entropy) == pytest.approx((5000, 1, 0), abs=0)
-    assert measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1])).nll == math.inf
-    found = measured(torch.zeros(8, 4), torch.arange(8) % 4)
-    assert (found.accuracy, found.ece, found.entropy_counts[-1]) == (0.25, 0, 8)
-    assert (found.nll, found.entropy, found.brier) == pytest.approx((math.log(4), math.log(4), 0.75))
     on_a_boundary = measured(torch.zeros(3, 5), torch.tensor([0, 1, 1]))  # 3/15
     assert on_a_boundary.bins[:4, 0].tolist() == [0, 0, 3, 0]
     np.testing.assert_array_equal(found.top, confusion_matrix(target, logits.argmax(1)))
     assert measured(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([2])).top[2].tolist() == [0.5, 0.5, 0]
     for label in range(5):
         np.testing.assert_allclose(found.soft[label], probs[target == label].mean(0), atol=1e-12)
+    found = measured(torch.tensor([[1e4, 0.0], [0.0, 1e4]]), torch.tensor([0, 0]))
+    assert (found.nll, found.brier, found.entropy) == pytest.approx((5000, 1, 0), abs=0)
+    assert measured(torch.tensor([[0.0, -torch.inf]]), torch.tensor([1])).nll == math.inf
+    found = measured(torch.zeros(8, 4), torch.arange(8) % 4)
+    assert (found.accuracy, found.ece, found.entropy_counts[-1]) == (0.25, 0, 8)
+    assert (found.nll, found.entropy, found.brier) == pytest.approx((math.log(4), math.log(4), 0.75))
 
 
 def test_labels_drawn_from_soft_labels_are_calibrated_and_the_best_temperature_is_theirs_or_an_end():

@@ -26,7 +26,7 @@ demo: setup  ## distil handwritten digits: a table and a picture; about 5 minute
 		--methods teacher 'student alone' KD WSLD
 
 test: setup  ## the test suite
-	$(PYTHON) -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup  ## the tests that take longer
 	$(PYTHON) -m pytest -m slow

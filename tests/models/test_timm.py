@@ -6,8 +6,6 @@ from mmpretrain import get_model
 
 from wsld_plugin.engine.training import evaluate, evaluation_config, train, training_config
 
-pytest.importorskip('timm')
-
 TIMM = dict(type='mmpretrain.TimmClassifier', model_name='resnet18', in_chans=1, num_classes=10,
             data_preprocessor=dict(mean=[77.8], std=[95.9], num_classes=10))
 

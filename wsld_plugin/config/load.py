@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 import os
 import traceback
 import warnings
@@ -23,8 +24,9 @@ from wsld_plugin.errors import ConfigError, did_you_mean, nearest
 
 from .types import RENAMED, runner_keys
 
-_SUFFIXES = ('.py', '.yml', '.yaml', '.json')  # the formats that mmengine reads
-_CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.tar', '.bin', '.safetensors')
+_HINTS = {**dict.fromkeys(('.pth', '.pt', '.ckpt', '.tar', '.bin', '.safetensors'),
+                          ' It looks like a checkpoint: the config comes first, then the checkpoint.'),
+          **dict.fromkeys(('.yml', '.yaml'), ' YAML is not read, because reading it can run code.')}
 
 
 def load_config(path: str | Path, options: Mapping[str, Any] | None = None, *, teacher: bool = True) -> Config:
@@ -93,10 +95,6 @@ def read_config(name: str | Path) -> Config:
             file, the line and the nearest name.
     """
     path = find_config(name)
-    if path.suffix not in _SUFFIXES:
-        order = (' It looks like a checkpoint: the config comes first, then the checkpoint.'
-                 if path.suffix in _CHECKPOINTS else '')
-        raise ConfigError(f'{name} is not a config: expected a Python file, such as my_config.py.{order}')
     _check_bases(path, asked_by=())
     try:
         return Config.fromfile(path)
@@ -190,21 +188,31 @@ def _custom_imports(cfg: Config) -> list[str]:
 
 
 def _check_bases(path: Path, asked_by: tuple[Path, ...]) -> None:
-    """Reject missing bases and errors of syntax before mmengine executes anything."""
-    if path.suffix != '.py':
-        return
+    """Reject other formats, missing bases and errors of syntax before mmengine executes anything."""
+    if path.suffix not in ('.py', '.json'):
+        raise ConfigError(f'{path} is not a config: expected a Python or JSON file, such as my_config.py.'
+                          + _HINTS.get(path.suffix, ''))
     if path in asked_by:
         raise ConfigError(f'{path} is its own base, through ' + ', '.join(map(str, asked_by[1:])) + '.')
     try:
-        tree = ast.parse(path.read_text(encoding='utf-8'), filename=str(path))
+        text = path.read_text(encoding='utf-8')
+        bases = _bases(ast.parse(text, filename=str(path))) if path.suffix == '.py' else _bases_of_json(text)
     except SyntaxError as error:
         raise ConfigError(f'{path}, line {error.lineno}: {error.msg}: {(error.text or "").strip()}') from error
-    for base, line in _bases(tree):
+    except ValueError as error:
+        raise ConfigError(f'{path} cannot be read: {error}') from error
+    for base, line in bases:
         try:
             found = find_config(base, relative_to=path.parent)
         except ConfigError as error:
             raise ConfigError(f'{path}, line {line}: the base {error}') from error
         _check_bases(found.resolve(), (*asked_by, path))
+
+
+def _bases_of_json(text: str) -> list[tuple[str, int]]:
+    found = json.loads(text)
+    bases = found.get('_base_', []) if isinstance(found, dict) else []
+    return [(base, 1) for base in ([bases] if isinstance(bases, str) else bases)]
 
 
 def _bases(tree: ast.Module) -> Iterator[tuple[str, int]]:

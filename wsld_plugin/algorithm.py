@@ -118,7 +118,7 @@ class SoftLabelDistill(SingleTeacherDistill):
         return self
 
     def train(self, mode: bool = True) -> SoftLabelDistill:
-        """Set the student's mode; the teacher follows as ``teacher_bn`` says."""
+        """Set the student's mode; the teacher stays in eval mode, but for BatchNorm with ``teacher_bn='train'``."""
         super().train(mode)
         self.network.train(mode)
         return self

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class ConfigError(ValueError):
-    """A config asks for something that does not exist or does not fit; raised before work starts."""
+    """A config asks for something that does not exist or does not fit, or a data file is damaged."""
 
 
 class CheckpointError(RuntimeError):

@@ -126,9 +126,9 @@ class BiasedLabelStatistics(SampleSums):
     def result(self) -> BiasedLabels:
         """The measures of all samples so far. ValueError if there are none, or all have one label.
 
-        The interval of Δ_k has percentiles of the replicates as ends. γ_k is a maximum over classes, which chance
-        enlarges and resampling enlarges again: its interval and that of θ_k are the percentiles reflected about the
-        estimate, which corrects for that, so the estimate may be outside.
+        The interval of Δ_k has percentiles of the replicates as ends. γ_k is a maximum over classes, so it is biased
+        upwards, and the bootstrap adds the same bias again. Its percentiles and those of θ_k are therefore reflected
+        about the estimate, which can lie outside its interval.
         """
         sums = {name: value.cpu().numpy() for name, value in self.sums.items()}
         total = sums['count'].sum(0)

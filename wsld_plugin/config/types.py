@@ -37,8 +37,8 @@ class Found(NamedTuple):
 def accepted_keywords(target: Callable[..., Any]) -> tuple[frozenset[str], bool]:
     """The known keyword arguments of a class or function, and whether it may accept others.
 
-    Of a class whose ``__init__`` has ``**kwargs``: the union of the signatures along the method resolution order, up
-    to the first without ``**kwargs`` or to ``nn.Module``, and possibly others, which it may use itself.
+    If the ``__init__`` of a class has ``**kwargs``, the arguments of its base classes are added, up to the first one
+    without ``**kwargs`` or to ``nn.Module``; others may be accepted too.
 
     >>> accepted_keywords(nn.ReLU)
     (frozenset({'inplace'}), False)

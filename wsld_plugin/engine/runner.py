@@ -22,7 +22,7 @@ _PROGRESS = ('last_step', 'base_values', 'verbose')
 
 @RUNNERS.register_module()
 class Runner(runner.Runner):
-    """mmengine's Runner with ``accelerate.channels_last``, and in which every loaded tensor finds its place.
+    """mmengine's Runner with channels-last weights and strict loading: every tensor must match.
 
     The model is converted before it is wrapped: a distributed wrapper takes the memory order of its gradient buckets
     from the weights it finds. Weights are drawn in their order in memory, so they are contiguous while they are

@@ -82,8 +82,8 @@ def refuse_to_overwrite(work_dir: str | Path) -> None:
 def occupied(work_dir: str | Path, resume: bool) -> Iterator[None]:
     """Lock the folder of a run while it trains, and clear what a killed process left there.
 
-    Temporary files of unfinished writes are removed. Checkpoints without one that can be resumed, such as the best
-    one of a run that was killed before its first checkpoint, are moved to ``interrupted_<n>``.
+    Temporary files of unfinished writes are removed. If the folder has ``.pth`` files but none can be resumed, as
+    after a kill between the first best checkpoint and the first regular one, they are moved to ``interrupted_<n>``.
 
     Args:
         work_dir: the folder; created if it does not exist.

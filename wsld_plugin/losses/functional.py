@@ -1,17 +1,17 @@
 """The losses as pure functions of logits, in nats, differentiated by autograd.
 
-Each function is its equation: `checks` before it, the reduction after it. A new loss is a function here, beside
-:func:`kd` and :func:`wsld`, and a module in :mod:`wsld_plugin.losses.soft_label`.
+Each function checks its inputs, computes its equation and reduces. A new loss is a function here, beside :func:`kd`
+and :func:`wsld`, and a module in :mod:`wsld_plugin.losses.soft_label`.
 
 Logits are (N, C) for any C, on any device. The arithmetic is float32 for float32 and half precision, float64 for
 float64, also under autocast. The teacher and the weights carry no gradient. ``reduction`` acts on the N samples only:
 ``'mean'`` divides by N, ``'sum'`` does not, ``'none'`` returns (N,).
 
 Invalid settings and shapes raise :class:`wsld_plugin.errors.ConfigError` (a ``ValueError``), types ``TypeError``.
-Invalid values (a class out of range, rows that are no probabilities) raise ``ConfigError`` on a CPU, or, if compiled,
-the ``IndexError`` or ``RuntimeError`` of an assertion; on a CUDA device they fail an assertion that no step waits
-for; other devices do not check them. Logits that are not finite are not rejected: their loss is not finite, except
-that in :func:`wsld` a teacher's -inf is a probability of 0.
+Invalid values (a class out of range, rows that are no probabilities) raise ``ConfigError`` on a CPU, ``IndexError`` or
+``RuntimeError`` in compiled code, and fail an asynchronous assertion on a CUDA device; other devices do not check
+them. Logits that are not finite are not rejected: their loss is not finite, except that in :func:`wsld` a teacher's
+-inf is a probability of 0.
 """
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def wsld_weights(student_logits: Tensor, teacher_logits: Tensor, target: Tensor,
         student_logits, teacher_logits: ``s`` and ``t``, (N, C), both detached.
         target: class indices (N,), or probabilities (N, C) as of Mixup, which the source does not define: ``CE_i`` is
             then the soft cross entropy ``-Σ_k y_i[k] log_softmax(z_i)[k]``.
-        teacher_ce: (N,), in nats, ``CE_i(t)`` if it is known more exactly than from these logits, as from a cache.
+        teacher_ce: (N,), in nats, a more exact ``CE_i(t)``, as from a cache; None: computed from the logits.
 
     Returns:
         (N,), between 0 and 1, without gradient.

@@ -124,7 +124,7 @@ def accuracy_curve(work_dir: Path) -> list[tuple[int, float]]:
 def training_seconds(work_dir: Path) -> float:
     """The sum of the logged times of all iterations; of a repeated iteration only the last time.
 
-    The median replaces times of more than three times the median, as after a suspension of the process.
+    Times longer than three times the median, as of a suspended process, count as the median.
     """
     times = {int(record['step']): float(record['time']) for record in _records(work_dir)
              if 'iter' in record and 'time' in record}

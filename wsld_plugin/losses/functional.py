@@ -8,8 +8,8 @@ float64, also under autocast. The teacher and the weights carry no gradient. ``r
 ``'mean'`` divides by N, ``'sum'`` does not, ``'none'`` returns (N,).
 
 Invalid settings and shapes raise :class:`wsld_plugin.errors.ConfigError` (a ``ValueError``), types ``TypeError``.
-Invalid values (a class out of range, rows that are no probabilities) raise ``ConfigError`` on a CPU, ``IndexError`` or
-``RuntimeError`` in compiled code, and fail an asynchronous assertion on a CUDA device; other devices do not check
+Invalid values (a class out of range, rows that are no probabilities) raise ``ConfigError`` on a CPU, ``IndexError``
+or ``RuntimeError`` in compiled code, and fail an asynchronous assertion on a CUDA device; other devices do not check
 them. Logits that are not finite are not rejected: their loss is not finite, except that in :func:`wsld` a teacher's
 -inf is a probability of 0.
 """

@@ -62,6 +62,15 @@ def test_resume_in_a_config_is_resume_on_the_command_line(config, tmp_path):
         assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / expected))
 
 
+@pytest.mark.parametrize('given', [None, 5])
+def test_a_resumed_run_has_the_seed_of_its_checkpoint_before_its_data_are_loaded(config, tmp_path, given, capfd):
+    (tmp_path / 'run').mkdir()
+    torch.save(dict(state_dict={}, optimizer={}, message_hub={}, meta=dict(seed=7)), tmp_path / 'run/epoch_1.pth')
+    cfg = training_config(config, work_dir=str(tmp_path / 'run'), resume=True, options={'randomness.seed': given})
+    assert cfg.randomness.seed == 7
+    assert f'not {given}' in ''.join(capfd.readouterr())
+
+
 @pytest.mark.parametrize(('name', 'error', 'message'), [
     ('none.pth', FileNotFoundError, r'There is no checkpoint .*none\.pth'),
     ('folder', FileNotFoundError, r'folder is a folder, not a checkpoint'),

@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 from types import SimpleNamespace
 
 import mmpretrain
@@ -8,9 +9,10 @@ from factories import build, digits_classifier, digits_distillation, run_cfg
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import distributed
 
 from wsld_plugin.files import AtomicLocalBackend
-from wsld_plugin.hooks.checkpoint import ResumeValidationHook, _warn_about_resume
+from wsld_plugin.hooks.checkpoint import CheckpointHook, ResumeValidationHook, _warn_about_resume
 
 
 class Interrupt(Hook):
@@ -101,6 +103,30 @@ def test_a_crash_while_writing_keeps_the_checkpoint_before(tmp_path, monkeypatch
         train_in(tmp_path / 'run')
     assert torch.load(tmp_path / 'run/epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
     assert list((tmp_path / 'run').glob('best_*epoch_1.pth'))
+
+
+def _save_in_an_accumulation(rank, folder, queue):
+    torch.set_num_threads(1)
+    distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    model = torch.nn.Linear(2, 1)
+    model.weight.grad = torch.tensor([[4. * rank, 1.]])
+    runner = SimpleNamespace(model=model, iter=3, optim_wrapper=SimpleNamespace(_accumulative_counts=2),
+                             save_checkpoint=lambda *_, **__: queue.put((rank, model.weight.grad.tolist())),
+                             work_dir=folder)
+    hook = CheckpointHook()
+    hook.out_dir = str(folder)
+    hook.save_now(runner)
+
+
+def test_gradients_of_an_accumulation_are_saved_as_the_mean_of_all_processes(tmp_path):
+    context = multiprocessing.get_context('fork')
+    queue = context.Queue()
+    processes = [context.Process(target=_save_in_an_accumulation, args=(rank, tmp_path, queue)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    assert sorted(queue.get(timeout=60) for _ in processes) == [(rank, [[2., 1.]]) for rank in (0, 1)]
+    for process in processes:
+        process.join()
 
 
 @pytest.mark.parametrize('epoch', [2, 3])

@@ -124,8 +124,11 @@ def _set_resume(cfg: Config, resume: bool | str) -> None:
     cfg.resume, cfg.load_from = True, found and str(found)
     if found is None:
         print_log(f'--resume: {cfg.work_dir} holds no checkpoint yet; the run starts from the beginning.')
-    elif resume is not True:
-        check_resumable(found)
+        return
+    seed, given = check_resumable(found).get('seed'), (cfg.get('randomness') or {}).get('seed')
+    if seed is not None and seed != given:  # the loaders are built before mmengine reads the checkpoint
+        cfg.merge_from_dict({'randomness.seed': seed})
+        print_log(f'--resume: randomness.seed is {seed} as in {found}, not {given}.')
 
 
 def evaluation_config(config: str, *, work_dir: str | None = None, options: dict[str, Any] | None = None,

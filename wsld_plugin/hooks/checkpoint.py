@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -66,6 +66,7 @@ class CheckpointHook(_CheckpointHook):
 
     def save_now(self, runner: Runner) -> Path:
         """Write a checkpoint in the middle of an epoch, after the current iteration, and return its path."""
+        _average_gradients(runner)
         name = f'iter_{runner.iter + 1}.pth'
         runner.save_checkpoint(self.out_dir, name, by_epoch=False, backend_args=self.backend_args)
         if is_main_process():
@@ -73,11 +74,13 @@ class CheckpointHook(_CheckpointHook):
         return Path(self.out_dir, name)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        _average_gradients(runner)
         super()._save_checkpoint_with_step(runner, step, meta)
         self._finish(runner, self.last_ckpt, 'last')
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         before = self._best_paths()[:1]  # of the first indicator, which decides which student is the best
+        _average_gradients(runner)
         super()._save_best_checkpoint(runner, metrics)
         if self._best_paths()[:1] != before:
             self._finish(runner, self._best_paths()[0], 'best')
@@ -120,6 +123,17 @@ class CheckpointHook(_CheckpointHook):
 
     def _best_paths(self) -> list[str]:
         return list(self._best_by_indicator().values())
+
+
+def _average_gradients(runner: Runner) -> None:
+    """Average the gradients of an accumulation over the processes, as the step at its end would.
+
+    Each process has those of its own images, and the main process alone writes the checkpoint.
+    """
+    if get_world_size() > 1 and getattr(runner.optim_wrapper, '_accumulative_counts', 1) > 1:
+        for parameter in runner.model.parameters():
+            if parameter.grad is not None:
+                all_reduce(parameter.grad, 'mean')
 
 
 def _warn_about_resume(runner: Runner) -> None:

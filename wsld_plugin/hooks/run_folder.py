@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 
@@ -57,8 +58,8 @@ def newest_whole(work_dir: str | Path) -> Path | None:
     return None
 
 
-def check_resumable(path: Path) -> None:
-    """Raise CheckpointError unless a file is a whole checkpoint of a training."""
+def check_resumable(path: Path) -> dict[str, Any]:
+    """The ``meta`` of a checkpoint. CheckpointError unless the file is a whole checkpoint of a training."""
     checkpoint = safe_load(path)
     missing = {'state_dict', 'optimizer', 'message_hub', 'meta'} - (checkpoint.keys() if isinstance(checkpoint, dict)
                                                                     else set())
@@ -66,6 +67,7 @@ def check_resumable(path: Path) -> None:
         raise CheckpointError(f'--resume {path}: it has no {" and no ".join(sorted(missing))}, so it cannot be '
                               'resumed. Name a checkpoint of training, such as epoch_<n>.pth; to start from these '
                               f'weights instead, --cfg-options load_from={path}.')
+    return checkpoint['meta']
 
 
 def refuse_to_overwrite(work_dir: str | Path) -> None:

@@ -4,8 +4,8 @@ custom_imports = dict(imports=['wsld_plugin'], allow_failed_imports=False)
 
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=100),
-    # keeps the last epoch and the best one; 'auto' is the first metric of val_evaluator, accuracy/top1
-    checkpoint=dict(type='wsld_plugin.CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto'),
+    # keeps the last two epochs and the best one; 'auto' is the first metric of val_evaluator, accuracy/top1
+    checkpoint=dict(type='wsld_plugin.CheckpointHook', interval=1, max_keep_ckpts=2, save_best='auto'),
     # losses are logged without a wait for the device in each step
     runtime_info=dict(type='wsld_plugin.RuntimeInfoHook'),
     # Mixup, dropout and stochastic depth draw the same after a resume

@@ -10,7 +10,6 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import RUNNERS
 from packs import AUGMENTED, make_pack, recorded
 from processes import tool
-from torch import nn
 from torch._inductor import cpp_builder
 from torch._inductor.exc import InvalidCxxCompiler
 
@@ -24,7 +23,6 @@ from wsld_plugin.engine.accelerate import (
     compile_backbones,
     compile_losses,
     use_amp,
-    use_channels_last,
     use_resident_data,
 )
 from wsld_plugin.engine.training import train, training_config
@@ -108,47 +106,6 @@ def test_channels_last_trains_the_same_weights(tmp_path):
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert not weight.is_contiguous()
     torch.testing.assert_close(fast.model.state_dict(), plain.model.state_dict(), rtol=1e-3, atol=1e-4)
-
-
-def test_channels_last_converts_student_and_teacher_and_keeps_losses_and_gradients():
-    found = []
-    for converted in (False, True):
-        torch.manual_seed(0)
-        model = build(distillation(architecture=classifier(width=16, data_preprocessor=RGB),
-                                   teacher=classifier(width=16)))
-        if converted:
-            use_channels_last(model)
-        seen = []
-        for part in (model.student, model.teacher):
-            part.backbone.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
-        losses = model(**model.data_preprocessor(batch(8), training=True), mode='loss')
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-        found.append((losses, [parameter.grad for parameter in model.student.parameters()]))
-        assert [image.is_contiguous(memory_format=torch.channels_last) for image in seen] == [converted] * 2
-    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-3, atol=1e-5)
-    use_channels_last(nn.Sequential(nn.Linear(2, 2)))  # without convolutions and a data_preprocessor to hook
-
-
-@pytest.mark.parametrize(('widths', 'norm', 'layer'), [
-    ((8, 16), 'BN', 'backbone.layer2.0.downsample.0 of the model (Conv2d)'),
-    ((16, 8), 'BN', 'backbone.layer2.0.downsample.0 of the teacher (Conv2d)'),
-    ((16, 16), 'GN', 'of the model (GroupNorm)')])
-def test_a_layer_with_a_faulty_kernel_keeps_the_model_contiguous_on_a_cpu(widths, norm, layer, monkeypatch):
-    student, teacher = (classifier(width=width, data_preprocessor=RGB) for width in widths)
-    if norm == 'GN':
-        student['backbone']['norm_cfg'] = dict(type='GN', num_groups=2)
-    log = []
-    monkeypatch.setattr('wsld_plugin.engine.accelerate.print_log', lambda text, logger: log.append(text))
-    for device, converted in (('cpu', False), ('cuda', True)):
-        model = build(distillation(architecture=student, teacher=teacher))
-        monkeypatch.setattr('wsld_plugin.engine.accelerate.get_device', lambda device=device: device)
-        use_channels_last(model)
-        weights = [weight for part in (model.student, model.teacher) for weight in part.parameters()
-                   if weight.dim() == 4 and min(weight.shape[1:3]) > 1]
-        assert {weight.is_contiguous(memory_format=torch.channels_last) for weight in weights} == {converted}
-    line, = log
-    assert layer in line
 
 
 def test_a_bf16_step_computes_in_bf16_keeps_float32_weights_and_losses_and_is_close_to_the_float32_step():

@@ -28,7 +28,8 @@ from torch.nn import functional as F
 
 from wsld_plugin.config.models import build_model, resolve_model_cfg
 from wsld_plugin.datasets.keyed import SampleKey
-from wsld_plugin.engine.accelerate import compile_model, unsafe_layer, use_channels_last
+from wsld_plugin.engine.accelerate import compile_model
+from wsld_plugin.engine.channels_last import obstacle, use_channels_last
 from wsld_plugin.engine.training import training_config
 from wsld_plugin.errors import ConfigError, RunError, check_choice
 from wsld_plugin.soft_labels import CachedTeacher
@@ -221,7 +222,7 @@ class HandWrittenStep:
     def __init__(self, cfg: Config, batch: tuple[torch.Tensor, torch.Tensor], stacked: bool, like: TrainStep) -> None:
         self.new_batch = lambda: batch
         self.model, self.teacher = build_model(cfg.model.architecture), build_model(cfg.model.teacher)
-        self.order = torch.contiguous_format if unsafe_layer(like.model) else torch.channels_last
+        self.order = torch.contiguous_format if obstacle(like.model) else torch.channels_last
         for network, role in ((self.model, 'student'), (self.teacher, 'teacher')):
             network.load_state_dict(getattr(like.model, role).state_dict())
             network.to(get_device(), memory_format=self.order)  # type: ignore[call-overload]

@@ -4,14 +4,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any
 
 import torch
 from mmengine import runner
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from torch import nn
@@ -25,7 +23,7 @@ from wsld_plugin.soft_labels.config import cached_teacher
 from wsld_plugin.teachers.network import head_classes
 
 DEFAULTS = dict(amp=None, channels_last=True, compile=False, resident=False)
-_VALUES: dict[str, tuple[Any, ...]] = dict(amp=(None, 'bf16', 'fp16'), channels_last=(True, False),
+_VALUES: dict[str, tuple[Any, ...]] = dict(amp=(None, 'bf16', 'fp16'), channels_last=(True, False, 'always'),
                                            resident=(True, False))
 # From this number of classes on the losses are a measurable part of a step; compiled, KD takes half the time.
 MANY_CLASSES = 10_000
@@ -51,7 +49,7 @@ def accelerate(cfg: Config) -> None:
     part           default  effect
     =============  =======  =====================================================================================
     amp            None     ``'bf16'`` or ``'fp16'``: mixed precision; see :func:`use_amp`
-    channels_last  True     weights and images in the memory order N, H, W, C; see :class:`Runner`
+    channels_last  True     weights and images in the memory order N, H, W, C, where it is safe; ``'always'``
     compile        False    True, or a dict of arguments of ``torch.compile``; see :class:`AccelerateHook`
     resident       False    the training set stays in device memory; see :func:`use_resident_data`
     =============  =======  =====================================================================================
@@ -152,43 +150,6 @@ def use_amp(cfg: dict[str, Any], dtype: str) -> None:
     else:
         wrapper.update(type='AmpOptimWrapper', dtype='float16')
         wrapper.setdefault('loss_scale', 'dynamic')
-
-
-def use_channels_last(model: nn.Module) -> None:
-    """Convert the weights of a model and of its teacher, and the batches that it preprocesses, to channels-last.
-
-    No shape changes. A model is left out, with a line in the log, if it has no 2-d convolution, or on a CPU a layer
-    whose channels-last kernel writes outside its memory (torch 2.11, oneDNN; seen with AVX2): a 1×1 convolution with
-    a stride and fewer than 16 input channels, or GroupNorm.
-    """
-    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    reason = unsafe_layer(model) if convolves else 'the model has no 2-d convolution'
-    if reason:
-        print_log(f'accelerate.channels_last: left out, {reason}.', logger='current')
-        return
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    cast(nn.Module, model.data_preprocessor).register_forward_hook(_to_channels_last)
-
-
-def unsafe_layer(model: nn.Module) -> str | None:
-    """The layer of a model on a CPU, or of its teacher, whose channels-last kernel is faulty."""
-    if get_device() != 'cpu':  # where the model is going to be
-        return None
-    for role, part in (('model', model), ('teacher', getattr(model, 'teacher', None))):
-        for name, layer in part.named_modules() if isinstance(part, nn.Module) else ():
-            narrow = isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1 \
-                and layer.in_channels < 16
-            if narrow or isinstance(layer, nn.GroupNorm):
-                kind = type(layer).__name__
-                return f'{name} of the {role} ({kind}) has a faulty channels-last kernel on some processors'
-    return None
-
-
-def _to_channels_last(module: nn.Module, arguments: Any, batch: Any) -> Any:
-    inputs = batch.get('inputs') if isinstance(batch, dict) else None
-    if isinstance(inputs, torch.Tensor) and inputs.dim() == 4:
-        batch['inputs'] = inputs.contiguous(memory_format=torch.channels_last)
-    return batch
 
 
 @HOOKS.register_module()

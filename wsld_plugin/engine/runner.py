@@ -14,7 +14,7 @@ from wsld_plugin.errors import CheckpointError
 from wsld_plugin.models.checkpoint import load_classifier, misfits
 from wsld_plugin.registry import LOOPS, RUNNERS
 
-from .accelerate import use_channels_last
+from .channels_last import use_channels_last
 
 # What changes in a scheduler while it runs; the rest of its state are the arguments of the config.
 _PROGRESS = ('last_step', 'base_values', 'verbose')
@@ -40,8 +40,8 @@ class Runner(runner.Runner):
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model as mmengine does, and convert it."""
         built = super().build_model(model)
-        if (self.cfg.get('accelerate') or {}).get('channels_last'):
-            use_channels_last(built)
+        if chosen := (self.cfg.get('accelerate') or {}).get('channels_last'):
+            use_channels_last(built, always=chosen == 'always')
         return built
 
     def _init_model_weights(self) -> None:

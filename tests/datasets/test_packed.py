@@ -117,7 +117,7 @@ def test_a_meta_that_does_not_fit_is_refused(folder, change):
         Pack(folder)
 
 
-@pytest.mark.parametrize('text', ['', '[1]', '{"format": 1}', '{"format": 1, '])
+@pytest.mark.parametrize('text', ['', '[1]', '{"format": 1}', '{"format": 1, ', '[' * 100_000])
 def test_a_meta_that_cannot_be_read_is_refused(folder, text):
     (folder / 'meta.json').write_text(text)
     with pytest.raises(ConfigError, match=r'train/meta\.json is damaged'):

@@ -163,7 +163,7 @@ def test_a_missing_cache_names_the_nearest_folder(tmp_path):
     (PROGRESS, to_json({**asdict(header()), 'done': 3}), r'not complete\. Run .*cache_soft_labels\.py CONFIG` again'),
     (HEADER, json.dumps({**asdict(header()), 'format': 7}), 'format=7, expected 1'),
     *((HEADER, text, r'header\.json is damaged') for text in (
-        '', '[]', '{"format": 1}', json.dumps({**asdict(header()), 'views': 0}),
+        '', '[]', '[' * 100_000, '{"format": 1}', json.dumps({**asdict(header()), 'views': 0}),
         json.dumps({**asdict(header()), 'num_samples': '5'})))])
 def test_an_incomplete_damaged_or_other_header_is_refused(tmp_path, name, text, message):
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())

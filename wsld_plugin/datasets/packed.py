@@ -135,7 +135,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
         meta = {**{key: found[key] for key in _KEYS}, 'blocks': found.get('blocks')}  # older packs have none
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f'{path} is damaged ({type(error).__name__}: {error}). Expected JSON with the keys '
                           f'{", ".join(_KEYS)}. {_AGAIN}') from None
     if meta['format'] != _FORMAT:

@@ -192,7 +192,7 @@ def read_header(folder: Path, name: str = HEADER) -> tuple[Header, dict[str, Any
         sizes = (header.num_samples, header.num_classes, header.views)
         if not all(isinstance(size, int) and size > 0 for size in sizes):
             raise ValueError(f'sizes {sizes}')
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f'{path} is damaged ({type(error).__name__}: {error}): {NEW}.') from None

@@ -183,7 +183,7 @@ def train_all(runs: Iterable[Run], jobs: int) -> dict[Run, Result | Exception]:
     progress = _Progress(len(waiting))
     outcomes = progress.outcomes
     running: dict[Future[Result], Run] = {}
-    threads = max((os.cpu_count() or 1) // jobs, 1)
+    threads = int(os.environ.get('OMP_NUM_THREADS') or max((os.cpu_count() or 1) // jobs, 1))
     pool = ThreadPoolExecutor(jobs)
     try:
         while waiting or running:

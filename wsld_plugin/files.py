@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,13 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 def to_json(value: Any) -> bytes:
     """JSON with an indent, in which tensors, arrays and numpy's numbers are lists and numbers."""
     return (json.dumps(value, indent=2, default=lambda each: each.tolist()) + '\n').encode()
+
+
+def from_json(text: str) -> Any:
+    """The value of a JSON text. RecursionError if it is nested deeply, for which Python's own scanner may crash."""
+    decoder = json.JSONDecoder()
+    decoder.scan_once = py_make_scanner(decoder)  # type: ignore[attr-defined]
+    return decoder.decode(text)
 
 
 def remove_temporary(folder: str | os.PathLike[str]) -> None:

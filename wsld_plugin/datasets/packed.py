@@ -1,7 +1,6 @@
 """Packed folders: the images of a split in one array, mapped from disk, without decoding or a copy per worker."""
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from mmpretrain.datasets import BaseDataset
 
 from wsld_plugin.checksums import CheckedRows, block_checksums, file_hash
 from wsld_plugin.errors import ConfigError, check_choice, check_integer, did_you_mean
-from wsld_plugin.files import write_atomically
+from wsld_plugin.files import from_json, to_json, write_atomically
 from wsld_plugin.registry import DATASETS
 
 IMAGES, LABELS, META = 'images.npy', 'labels.npy', 'meta.json'
@@ -133,7 +132,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
                 '--classes NAMES.json` writes the rest.' if arrays else _HOW)
         raise ConfigError(f'{folder} is not a packed data set, or an incomplete one: it has no {META}. {what}')
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))
+        found = from_json(path.read_text(encoding='utf-8'))
         meta = {**{key: found[key] for key in _KEYS}, 'blocks': found.get('blocks')}  # older packs have none
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f'{path} is damaged ({type(error).__name__}: {error}). Expected JSON with the keys '
@@ -152,7 +151,7 @@ def write_meta(folder: Path, classes: Sequence[str], shape: tuple[int, ...]) -> 
     meta = dict(format=_FORMAT, classes=list(classes), **dict(zip(_SIZES, shape, strict=False)),
                 sha256={name: file_hash(folder / name) for name in (IMAGES, LABELS)},
                 blocks=block_checksums(open_array(folder / IMAGES, np.uint8)))
-    write_atomically(folder / META, (json.dumps(meta, indent=1) + '\n').encode())
+    write_atomically(folder / META, to_json(meta))
 
 
 def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...] | None = None,

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import shutil
@@ -19,7 +18,7 @@ from torch import Tensor
 from wsld_plugin.checksums import CheckedRows, block_checksums, file_hash
 from wsld_plugin.datasets.keyed import SampleKey
 from wsld_plugin.errors import ConfigError, did_you_mean
-from wsld_plugin.files import locked, to_json, write_atomically
+from wsld_plugin.files import from_json, locked, to_json, write_atomically
 from wsld_plugin.losses.checks import check_range
 
 FORMAT = 1
@@ -184,7 +183,7 @@ def read_header(folder: Path, name: str = HEADER) -> tuple[Header, dict[str, Any
                           f"Run {command}, or set model.teacher.make='missing'.")
     known = {field.name for field in fields(Header)}
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))
+        found = from_json(path.read_text(encoding='utf-8'))
         if found['format'] != FORMAT:
             raise ConfigError(f'{path}: format={found["format"]!r}, expected {FORMAT}. {_VERSION}: {NEW}.')
         values: dict[str, Any] = {key: found[key] for key in known}

@@ -60,8 +60,8 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None, *, t
         cfg.model.pop('teacher', None)
     named: dict[str, Config] = {}
     cfg.model = _resolved(cfg.model.to_dict(), 'model', named)
-    imports = list(dict.fromkeys(module for each in (cfg, *named.values()) for module in _custom_imports(each)))
-    if imports != _custom_imports(cfg):  # the named files are not read again when a dump of this config is
+    imports = list(dict.fromkeys(module for each in (cfg, *named.values()) for module in custom_imports(each)))
+    if imports != custom_imports(cfg):  # the named files are not read again when a dump of this config is
         cfg.custom_imports = dict(imports=imports, allow_failed_imports=False)
     return cfg
 
@@ -182,7 +182,8 @@ def _merged_model(cfg: Mapping[str, Any], where: str, named: dict[str, Config]) 
     return merged.model.to_dict()
 
 
-def _custom_imports(cfg: Config) -> list[str]:
+def custom_imports(cfg: Mapping[str, Any]) -> list[str]:
+    """The modules that a config imports."""
     imports = (cfg.get('custom_imports') or {}).get('imports') or []
     return [imports] if isinstance(imports, str) else list(imports)
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from wsld_plugin.compat.safe_checkpoints import safe_load
+from wsld_plugin.config.load import custom_imports
 from wsld_plugin.config.models import student_model_cfg
 from wsld_plugin.files import write_atomically
 
@@ -28,8 +29,9 @@ def is_distillation(cfg: Config) -> bool:
 def classifier_config(cfg: Config) -> Config:
     """The config of the trained classifier, from the config that trained it, a distillation or a plain classifier.
 
-    It is self-contained, with ``model`` and the keys for testing, without teacher and distiller. It imports this
-    package only if the classifier or its test set uses a part of it.
+    It is self-contained, with ``model`` and the keys for testing, without teacher and distiller. It imports what
+    ``custom_imports`` of the training names, and this package if the classifier or its test set uses a part of it.
+    Where the test set alone does, the model can be built without this package.
     """
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor')
     model = student_model_cfg(cfg.model['architecture'] if is_distillation(cfg) else cfg.model, preprocessor)
@@ -37,8 +39,11 @@ def classifier_config(cfg: Config) -> Config:
     parts: dict[str, Any] = dict(default_scope='mmpretrain', model=model)
     parts.update({key: cfg[key] for key in _TEST_KEYS if cfg.get(key) is not None})
     parts = Config(parts).to_dict()
-    if 'wsld_plugin.' in json.dumps(parts, default=str):
-        parts['custom_imports'] = dict(imports=['wsld_plugin'], allow_failed_imports=False)
+    own = [module for module in custom_imports(cfg) if module != 'wsld_plugin']
+    model_uses, any_uses = ('wsld_plugin.' in json.dumps(part, default=str) for part in (parts['model'], parts))
+    if own or any_uses:
+        parts['custom_imports'] = dict(imports=own + ['wsld_plugin'] * any_uses,
+                                       allow_failed_imports=not (own or model_uses))
     return Config(parts)
 
 

@@ -15,6 +15,7 @@ from processes import run
 
 from wsld_plugin import version
 from wsld_plugin.compat import openmmlab
+from wsld_plugin.errors import RunError
 
 QUANTIZATION = 'mmrazor.structures.quantization'
 
@@ -190,3 +191,11 @@ def test_a_remedy_changes_nothing_where_its_cause_is_absent(monkeypatch):
     monkeypatch.delattr(config, 'FormatCode', raising=False)
     openmmlab.cache_config_text()  # mmengine does not format
     assert not hasattr(config, 'FormatCode')
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path):
+    from mmcv.transforms import LoadImageFromFile
+    for content in (b'', b'no image'):
+        (tmp_path / 'a.png').write_bytes(content)
+        with pytest.raises(RunError, match=r'/a\.png cannot be read as an image'):
+            LoadImageFromFile()(dict(img_path=str(tmp_path / 'a.png')))

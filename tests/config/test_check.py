@@ -13,6 +13,7 @@ from mmengine.registry import HOOKS, MODELS
 from torch import nn
 
 from wsld_plugin.config.check import check_config, check_data, check_teacher
+from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
 
 SHIPPED = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
@@ -102,6 +103,32 @@ def test_all_misspelt_keys_are_reported_together_each_with_the_nearest():
     for where, wrong in misspelt:
         *parents, right = where.split('.')
         assert re.search(rf"\b{'.'.join([*parents, wrong])}\b.*Did you mean '{right}'\?", message), where
+
+
+@pytest.mark.parametrize(('where', 'value', 'said'), [
+    ('train_cfg.val_interval', 0, 'expected an integer of 1 or more'),
+    ('optim_wrapper.accumulative_counts', 1.5, 'expected an integer of 1 or more'),
+    ('optim_wrapper.clip_grad.max_norm', -1, r'expected a finite number in \(0, inf\)'),
+    ('optim_wrapper.optimizer.momentum', 1.5, r'expected a finite number in \[0, 1\]'),
+    ('optim_wrapper.optimizer.lr', float('nan'), 'expected a finite number'),
+    ('data_preprocessor.std', [1, -1, 1], 'std=-1, expected a finite number'),
+    ('val_evaluator', dict(type='Accuracy', topk=(1, 0)), 'topk=0, expected an integer of 1 or more'),
+    ('default_hooks.checkpoint.interval', 'abc', 'expected an integer of -1 or more'),
+    ('custom_hooks', "[dict(type='EMAHook')]", r'expected a list of dicts, such as \[dict'),
+    ('custom_hooks', [dict(type='wsld_plugin.KD')], "type='wsld_plugin.KD' is a model, expected a hook"),
+    ('train_dataloader.sampler', dict(typ='DefaultSampler'), "sampler has no type. Write 'type' for 'typ'"),
+])
+def test_values_that_cannot_be_trained_with_are_rejected_before_any_work(where, value, said):
+    cfg = training()
+    put(cfg, where, value)
+    assert re.search(f'{where.split(".")[0]}.*{said}', problems(cfg))
+
+
+def test_a_problem_of_a_part_that_a_run_wraps_has_the_path_that_the_user_wrote(tmp_path):
+    cfg = run_cfg(tmp_path, digits_distillation())
+    cfg.train_dataloader.dataset.num_sample = 3
+    key_training_set(cfg)
+    assert 'train_dataloader.dataset.num_sample=3: ' in problems(cfg.to_dict())
 
 
 def test_keys_left_over_from_another_type_and_parts_without_a_type_are_rejected_with_the_remedy():

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import distributed
 
+from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import AtomicLocalBackend
 from wsld_plugin.hooks.checkpoint import CheckpointHook, ResumeValidationHook, _warn_about_resume
 
@@ -103,6 +104,14 @@ def test_a_crash_while_writing_keeps_the_checkpoint_before(tmp_path, monkeypatch
         train_in(tmp_path / 'run')
     assert torch.load(tmp_path / 'run/epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
     assert list((tmp_path / 'run').glob('best_*epoch_1.pth'))
+
+
+def test_a_wrong_save_best_is_named_with_the_metrics(tmp_path):
+    cfg = run_cfg(tmp_path, digits_classifier(), epochs=1)
+    cfg.default_hooks.checkpoint.save_best = 'top1'
+    with pytest.raises(ConfigError, match=r"save_best='top1', expected one of .*: accuracy/top1\."):
+        Runner.from_cfg(cfg).train()
+    assert (tmp_path / 'epoch_1.pth').is_file()
 
 
 def _save_in_an_accumulation(rank, folder, queue):

@@ -10,7 +10,8 @@ import json
 import sys
 import warnings
 from collections import OrderedDict
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
@@ -18,6 +19,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from wsld_plugin.errors import RunError
 
 _NEEDED = ('mmengine', 'mmcv', 'mmpretrain', 'mmrazor', 'joblib')  # MMRazor imports joblib undeclared
 _OLDEST_TORCH = '2.6'  # the first whose allow-list for checkpoints takes names
@@ -33,6 +36,7 @@ def apply() -> None:
     replace_quantization()
     fix_inplace_walk()
     rename_weights_in_place()
+    name_unreadable_images()
     cache_config_text()
 
 
@@ -50,7 +54,7 @@ def applied() -> list[str]:
         "MMRazor's walk over in-place modules": BaseAlgorithm.set_module_inplace_false is _set_module_inplace_false,
         "mmpretrain's names of timm's and Hugging Face's weights":
             TimmClassifier._remove_state_dict_prefix is _remove_state_dict_prefix,
-        'the formatting of configs': hasattr(config.FormatCode, 'cached'),
+        'the formatting of configs': hasattr(getattr(config, 'FormatCode', None), 'cached'),
     }
     return [name for name, acted in found.items() if acted]
 
@@ -171,6 +175,27 @@ def _remove_state_dict_prefix(module: nn.Module, state: dict[str, Any], prefix: 
     for name, value in items:
         inside = name.startswith(f'{prefix}model.')
         state[prefix + name.removeprefix(f'{prefix}model.') if inside else name] = value
+
+
+def name_unreadable_images() -> None:
+    """Name the file in the error of an image that cannot be read.
+
+    Cause: the errors of MMCV's decoders for an empty or damaged file do not name it.
+    """
+    from mmcv.transforms import LoadImageFromFile
+    if not hasattr(LoadImageFromFile.transform, '__wrapped__'):
+        LoadImageFromFile.transform = _naming(LoadImageFromFile.transform)
+
+
+def _naming(transform: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(transform)
+    def named(self: Any, results: dict[str, Any]) -> Any:
+        try:
+            return transform(self, results)
+        except Exception as error:
+            raise RunError(f'{results.get("img_path")} cannot be read as an image ({error}). Repair or remove '
+                           'it.') from error
+    return named
 
 
 def cache_config_text() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import torch
 from mmengine import runner
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.utils import import_modules_from_strings
@@ -19,7 +21,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
-from wsld_plugin.errors import ConfigError, did_you_mean
+from wsld_plugin.errors import ConfigError, check_integer, check_number, did_you_mean
 
 from .load import short
 from .types import NAMED, Found, accepted_keywords, find_type, runner_keys, unknown_scope, unknown_type
@@ -29,6 +31,8 @@ KeyPath = tuple[str, ...]
 _DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization'}
 _DISTILLER_PARTS = {'connectors', 'distill_losses', 'student_recorders', 'teacher_recorders'}
 _PREPROCESSORS = ('mmpretrain.ClsDataPreprocessor', 'mmpretrain.SelfSupDataPreprocessor', 'ImgDataPreprocessor')
+_RUN_WRAPPERS = ('wsld_plugin.KeyedDataset', 'wsld_plugin.ResidentDataset', 'wsld_plugin.KeyedSampler')
+_TYPED = {'dataset', 'sampler', 'backbone', 'neck', 'head', 'optimizer'}  # built from their type
 # What MMRazor appends to a type before it looks it up.
 _SUFFIXES = {'student_recorders': 'Recorder', 'teacher_recorders': 'Recorder', 'distill_deliveries': 'Delivery'}
 # Keys that the builder of a dict removes before the constructor is called: of every dict, ...
@@ -63,6 +67,11 @@ def check_config(cfg: Config) -> None:
     """
     parts = cfg.to_dict()  # with the classes of new-style configs as import paths
     problems = list(dict.fromkeys(_problems(parts, parts.get('default_scope') or 'mmengine')))
+    loader = parts.get('train_dataloader') or {}
+    for key in ('dataset', 'sampler'):  # a user writes the part that a run wraps
+        if str((loader.get(key) or {}).get('type')) in _RUN_WRAPPERS:
+            problems = [problem.replace(f'train_dataloader.{key}.{key}', f'train_dataloader.{key}', 1)
+                        for problem in problems]
     if problems:
         count = f'{len(problems)} problem' + 's' * (len(problems) > 1)
         if any(' takes no ' in problem and 'Did you mean' not in problem for problem in problems):
@@ -135,8 +144,25 @@ def _problems(parts: Mapping[str, Any], scope: str) -> Iterator[str]:
     for where, name in (('runner_type', parts.get('runner_type')), ('optim_wrapper.constructor', constructor)):
         if isinstance(name, str) and not find_type(name, scope):
             yield f'{where}={name!r} {unknown_type(name, scope)}'
+    yield from _out_of_range(parts)
     yield from _misnamed(parts, read)
     yield from _never_begun(parts)
+
+
+def _out_of_range(parts: Mapping[str, Any]) -> Iterator[str]:
+    """Values of options that everyone sets which mmengine or PyTorch accept, but cannot train with."""
+    for where, check in _RANGES.items():
+        value: Any = parts
+        for key in where.split('.'):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        for each in value if isinstance(value, (list, tuple)) else () if value is None else (value,):
+            try:
+                check(where, each)
+            except ConfigError as error:
+                yield str(error)
+    hooks = parts.get('custom_hooks') or []
+    if not isinstance(hooks, (list, tuple)) or not all(isinstance(hook, (Mapping, Hook)) for hook in hooks):
+        yield f"custom_hooks={short(hooks)}: expected a list of dicts, such as [dict(type='EMAHook')]."
 
 
 def _problems_of(cfg: Mapping[str, Any], scope: str, path: KeyPath) -> Iterator[str]:
@@ -148,11 +174,17 @@ def _problems_of(cfg: Mapping[str, Any], scope: str, path: KeyPath) -> Iterator[
         found = find_type(kind, scope, suffix)
         if not found:
             yield f'{_dotted(path, "type")}={kind!r} {unknown_type(kind, scope, suffix)}'
+        elif path[0] in ('custom_hooks', 'default_hooks') and len(path) == 2 and all(
+                each.kind != 'hook' for each in found):
+            yield f'{_dotted(path, "type")}={kind!r} is a {found[0].kind}, expected a hook.'
         reader = _reader_of(kind, found, parent) if found else Reader(kind)
     elif callable(kind):
         found = [Found(registry, kind) for registry in _REMOVED]
         reader = _reader_of(getattr(kind, '__name__', repr(kind)), found, parent)
     elif 'type' not in cfg:
+        near = _near_miss('type', set(map(str, cfg))) if path[-1] in _TYPED else None
+        if near:
+            yield f"{_dotted(path)} has no type. Write 'type' for {near!r}."
         reader = _untyped_reader(path, cfg, scope)
     keys = sorted(name for name in reader.keys if not name.startswith('_'))
     for key, value in cfg.items():
@@ -263,6 +295,18 @@ def _arguments(target: Callable[..., Any], *more: str) -> Reader:
     return Reader(target.__name__, names | set(more), others)
 
 
+_COUNT = partial(check_integer, lowest=1)
+_POSITIVE = partial(check_number, lowest=0, inclusive=False)
+_RANGES: dict[str, Callable[[str, Any], None]] = {
+    **dict.fromkeys(('train_cfg.max_epochs', 'train_cfg.max_iters', 'train_cfg.val_interval', 'val_evaluator.topk',
+                     'optim_wrapper.accumulative_counts', 'default_hooks.logger.interval',
+                     *(f'{split}_dataloader.batch_size' for split in ('train', 'val', 'test'))), _COUNT),
+    **dict.fromkeys(('optim_wrapper.clip_grad.max_norm', 'data_preprocessor.std'), _POSITIVE),
+    **dict.fromkeys(('optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.weight_decay'),
+                    partial(check_number, lowest=0)),
+    'optim_wrapper.optimizer.momentum': partial(check_number, lowest=0, highest=1),
+    'default_hooks.checkpoint.interval': partial(check_integer, lowest=-1),
+}
 _READERS = {
     **{f'{split}_dataloader': _arguments(DataLoader, 'num_batch_per_epoch', 'disable_subprocess_warning')
        for split in ('train', 'val', 'test')},

@@ -1,15 +1,23 @@
 """Checks of the data sets of a run against each other and against the model, before training or testing starts."""
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
 
 from wsld_plugin.datasets.weak import FewLabels, PartialLabels
 from wsld_plugin.errors import ConfigError
+
+_IMAGES = ('.avif', '.bmp', '.gif', '.heic', '.jfif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff',
+           '.webp')
 
 
 def check_splits(runner: Runner, *splits: str) -> None:
@@ -22,11 +30,20 @@ def check_splits(runner: Runner, *splits: str) -> None:
     """
     model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
     head = getattr(getattr(model, 'student', model), 'head', None)
+    count = getattr(head, 'num_classes', None)
+    of_loss = getattr(getattr(head, 'loss_module', None), 'num_classes', None)
+    if None not in (count, of_loss) and count != of_loss:
+        raise ConfigError(f'head.loss has num_classes={of_loss}, but the head has {count}: write '
+                          f'head=dict(loss=dict(num_classes={count})).')
     first: tuple[str, list[str]] | None = None
     for split in splits:
         if getattr(runner, f'_{split}_loop') is None:
             continue
-        where, dataset = f'{split}_dataloader', getattr(runner, f'{split}_dataloader').dataset
+        where = f'{split}_dataloader'
+        dataset = _built(runner, where)
+        for part in _parts(dataset):
+            _check_folders(part, where)
+            _check_annotated(part, where, count)
         if split == 'train':
             _check_learnable(model, dataset)
         else:
@@ -34,16 +51,69 @@ def check_splits(runner: Runner, *splits: str) -> None:
         classes = list((getattr(dataset, 'metainfo', None) or {}).get('classes') or ())
         if not classes:
             continue
-        count, (other, expected) = getattr(head, 'num_classes', None), first or (where, classes)
+        other, expected = first or (where, classes)
+        if classes != expected:
+            differ = [f'{one} lacks {", ".join(map(str, missing[:6]))}' for one, missing in (
+                (where, [name for name in expected if name not in classes]),
+                (other, [name for name in classes if name not in expected])) if missing]
+            raise ConfigError(f'{other} and {where} have different classes: '
+                              f'{"; ".join(differ) or "the same names in another order"}. A label is an index into '
+                              'the list of classes, so both need the same list.')
         if count not in (None, len(classes)):
             raise ConfigError(f'{where} has {len(classes)} classes, but the classifier has {count}: write '
                               f'head=dict(num_classes={len(classes)}), or use other data.')
-        if classes != expected:
-            differ = sorted(set(map(str, classes)) ^ set(map(str, expected)))
-            raise ConfigError(f'{other} and {where} have different classes: '
-                              f'{", ".join(differ[:6]) or "the same names in another order"}. A label is an index '
-                              'into the list of classes, so both need the same list.')
         first = other, expected
+
+
+def _built(runner: Runner, where: str) -> Any:
+    """The data set of a loader. ConfigError in place of what mmpretrain raises for files that it cannot read."""
+    try:
+        return getattr(runner, where).dataset
+    except ConfigError:
+        raise
+    except OSError as error:
+        path = str(error.filename or '')
+        raise ConfigError(f'{where}: {error.strerror}: {path[:200]}{"…" * (len(path) > 200)}.') from error
+    except (ValueError, IndexError, RuntimeError, AssertionError) as error:
+        raise ConfigError(f'{where}: its data set cannot be built ({error}). Expected a folder with one folder of '
+                          "images for each class, or an ann_file with a line 'path label' for each image, without "
+                          'blank lines.') from error
+
+
+def _check_folders(dataset: Any, where: str) -> None:
+    """Check the class folders of a `CustomDataset`."""
+    folders = vars(dataset).get('folder_to_idx')
+    if not folders:
+        return
+    root, classes = Path(str(dataset.img_prefix)), list(dataset.metainfo['classes'])
+    hidden = [name for name in folders if name.startswith('.')]
+    if hidden:
+        raise ConfigError(f'{where}: the hidden folder {root / hidden[0]} would be a class. Remove it.')
+    if classes != list(folders) and sorted(classes) == sorted(folders):
+        raise ConfigError(f'{where}: classes={classes[:6]} names the folders of {root} in another order than that of '
+                          f'their labels. Leave out classes, or write them sorted: {list(folders)[:6]}.')
+    empty = [name for name, label in folders.items() if not (np.asarray(dataset.get_gt_labels()) == label).any()]
+    if empty:
+        raise ConfigError(f'{where}: the class folder {root / empty[0]} has no image with one of the suffixes '
+                          f'{", ".join(dataset.extensions)}. Remove the folder, or give the data set extensions=(…).')
+    other = Counter(path.suffix.lower() for path in root.glob('*/**/*') if path.suffix.lower() in _IMAGES)
+    left_out = {suffix: count for suffix, count in other.items() if suffix not in dataset.extensions}
+    if left_out:
+        files = ', '.join(f'{count} {suffix}' for suffix, count in left_out.items())
+        print_log(f'{where}: {root} has images that are not read: {files}. Give the data set extensions=(…) to read '
+                  'them.', logger='current', level=logging.WARNING)
+
+
+def _check_annotated(dataset: Any, where: str, count: int | None) -> None:
+    """Check the labels of an annotation file."""
+    count = len((getattr(dataset, 'metainfo', None) or {}).get('classes') or ()) or count
+    if not vars(dataset).get('ann_file') or not count or not hasattr(dataset, 'get_gt_labels'):
+        return
+    labels = np.asarray(dataset.get_gt_labels())
+    wrong = np.flatnonzero((labels < 0) | (labels >= count)) if labels.dtype.kind in 'iu' else ()
+    for index in wrong[:1]:
+        raise ConfigError(f'{where}: {dataset.ann_file} gives image {index} the label {labels[index]}, but '
+                          f'there are {count} classes: labels are 0 … {count - 1}.')
 
 
 def _check_labelled(dataset: Any, where: str) -> None:

@@ -11,6 +11,7 @@ from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from wsld_plugin.errors import ConfigError, did_you_mean
 from wsld_plugin.files import ATOMIC_BACKEND, write_atomically
 from wsld_plugin.models.export import export_classifier
 from wsld_plugin.registry import HOOKS
@@ -81,6 +82,10 @@ class CheckpointHook(_CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         before = self._best_paths()[:1]  # of the first indicator, which decides which student is the best
         _average_gradients(runner)
+        for key in self.key_indicators if self.save_best else ():
+            if key != 'auto' and key not in metrics:
+                raise ConfigError(f'default_hooks.checkpoint.save_best={key!r}, expected one of the metrics that the '
+                                  f'validation gives: {", ".join(metrics)}.{did_you_mean(key, metrics)}')
         super()._save_best_checkpoint(runner, metrics)
         if self._best_paths()[:1] != before:
             self._finish(runner, self._best_paths()[0], 'best')

@@ -24,10 +24,10 @@ def run(*command: Any, check: bool = True, timeout: float = 600, **environment: 
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         late = f' after more than {timeout} s'
-        _send_all(signal.SIGABRT, process.pid)
+        kill_all(signal.SIGABRT, process.pid)
         stdout, stderr = process.communicate(timeout=60)
     except BaseException:
-        _send_all(signal.SIGKILL, process.pid)
+        kill_all(signal.SIGKILL, process.pid)
         raise
     if late or (check and process.returncode):
         ends = f'{stdout[-3000:]}\n{stderr[-8000 if late else -3000:]}'
@@ -51,11 +51,11 @@ def _environment(more: dict[str, str]) -> dict[str, str]:
             'PYTHONPATH': str(ROOT / 'tests'), **more}
 
 
-def _send_all(number: int, pid: int) -> None:
+def kill_all(number: int, pid: int) -> None:
     """Send a signal to a process and all below it, in sessions of their own too, as torchrun's are."""
     for path in Path('/proc').glob(f'{pid}/task/*/children'):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
             for child in path.read_text().split():
-                _send_all(number, int(child))
+                kill_all(number, int(child))
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

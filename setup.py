@@ -25,6 +25,6 @@ setup(
     extras_require={
         'openmmlab': ['mmengine>=0.10.7', 'mmcv-lite>=2.0.0,<=2.1.0', 'mmpretrain>=1.2.0', *SHARED],
         'onedl': ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmpretrain>=1.3.6', *SHARED],
-        'dev': ['pytest', 'pytest-timeout', 'pytest-xdist', 'timm', 'ruff', 'mypy', 'import-linter'],
+        'dev': ['pytest', 'pytest-timeout', 'pytest-xdist', 'timm', 'hypothesis', 'ruff', 'mypy', 'import-linter'],
     },
 )

@@ -41,6 +41,12 @@ class RunError(RuntimeError):
     """A training run failed, or a step cannot be timed; the message says which and why."""
 
 
+def short(value: Any) -> str:
+    """A value as messages show it, in at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:59]}…'
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like ``name``, compared without regard to case; None when none is close.
 

@@ -13,7 +13,6 @@ import torch
 from mmengine import runner
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.utils import import_modules_from_strings
@@ -21,9 +20,8 @@ from mmengine.utils.dl_utils import set_multi_processing
 from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
-from wsld_plugin.errors import ConfigError, check_integer, check_number, did_you_mean
+from wsld_plugin.errors import ConfigError, check_integer, check_number, did_you_mean, short
 
-from .load import short
 from .types import NAMED, Found, accepted_keywords, find_type, runner_keys, unknown_scope, unknown_type
 
 KeyPath = tuple[str, ...]
@@ -160,9 +158,6 @@ def _out_of_range(parts: Mapping[str, Any]) -> Iterator[str]:
                 check(where, each)
             except ConfigError as error:
                 yield str(error)
-    hooks = parts.get('custom_hooks') or []
-    if not isinstance(hooks, (list, tuple)) or not all(isinstance(hook, (Mapping, Hook)) for hook in hooks):
-        yield f"custom_hooks={short(hooks)}: expected a list of dicts, such as [dict(type='EMAHook')]."
 
 
 def _problems_of(cfg: Mapping[str, Any], scope: str, path: KeyPath) -> Iterator[str]:
@@ -257,7 +252,8 @@ def _never_begun(parts: Mapping[str, Any]) -> Iterator[str]:
     schedulers = parts.get('param_scheduler') or []
     for index, scheduler in enumerate([schedulers] if isinstance(schedulers, Mapping) else schedulers):
         begin = scheduler.get('begin', 0)
-        if last is not None and scheduler.get('by_epoch', True) and 'end' not in scheduler and begin >= last:
+        if isinstance(last, int) and isinstance(begin, int) and scheduler.get('by_epoch', True) \
+                and 'end' not in scheduler and begin >= last:
             yield (f'param_scheduler.{index} begins at epoch {begin}, but the run has {last}: for a short run set '
                    f'param_scheduler.{index}.begin, and the end of the scheduler before it, below {last}.')
 

@@ -22,6 +22,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from wsld_plugin.errors import ConfigError, did_you_mean, nearest
 
+from .kinds import check_kinds
 from .types import RENAMED, runner_keys
 
 _HINTS = {**dict.fromkeys(('.pth', '.pt', '.ckpt', '.tar', '.bin', '.safetensors'),
@@ -54,7 +55,8 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None, *, t
         except (KeyError, TypeError) as error:
             raise ConfigError(f'{path} cannot take the options {", ".join(options)}: {error.args[0]}. An element of '
                               'a list is named by its index, such as param_scheduler.0.gamma.') from error
-    if not isinstance(cfg.get('model'), Mapping):
+    check_kinds({key: cfg[key] for key in cfg})
+    if cfg.get('model') is None:
         return cfg
     if not teacher and 'architecture' in cfg.model:
         cfg.model.pop('teacher', None)
@@ -135,12 +137,6 @@ def find_config(name: str | Path, relative_to: str | Path = '.') -> Path:
         raise ConfigError(f'{name} {what}, and no config near it has a similar name.')
     shown = os.path.relpath(found, root) if prefix or not Path(name).is_absolute() else str(found)
     raise ConfigError(f'{name} {what}. Did you mean {prefix + shown!r}?')
-
-
-def short(value: Any) -> str:
-    """A value as messages show it, in at most 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f'{text[:59]}…'
 
 
 def _resolved(value: Any, where: str, named: dict[str, Config]) -> Any:

@@ -52,6 +52,8 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
         ConfigError: an invalid part of the config.
     """
     cfg = load_config(config, options)
+    if not cfg.get('model'):
+        raise ConfigError(f'{config} has no model, so there is nothing to train.')
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
     if amp:

@@ -73,10 +73,12 @@ def check_cached(cfg: Config) -> None:
     Raises:
         ConfigError: naming the setting and what to do.
     """
-    teacher, model = cached_teacher(cfg), cfg.model
+    teacher, model = cached_teacher(cfg), cfg.get('model')
     if teacher is None:
         return
     check_settings(teacher)
+    if not model.get('distiller'):
+        raise ConfigError('a CachedTeacher, but no model.distiller with the losses that its soft labels are for.')
     if model.get('teacher_bn', 'eval') != 'eval':
         raise ConfigError(f'model.teacher_bn={model.teacher_bn!r} with a CachedTeacher: such soft labels depend on '
                           "the other images of the batch and cannot be cached. Write teacher_bn='eval'.")

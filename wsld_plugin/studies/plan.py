@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from wsld_plugin.config.check import check_config, check_data, check_teacher
-from wsld_plugin.config.load import find_config, load_config, read_config, short
-from wsld_plugin.errors import ConfigError, check_choice, check_integer, check_number, did_you_mean
+from wsld_plugin.config.load import find_config, load_config, read_config
+from wsld_plugin.errors import ConfigError, check_choice, check_integer, check_number, did_you_mean, short
 from wsld_plugin.hooks.predictions import BY_EPOCH
 
 from .runs import Run

@@ -1,12 +1,13 @@
 """A timm network as the student: mmpretrain's hooks around its weights' names do not lose any."""
 import pytest
 import torch
-from factories import digits_classifier, digits_distillation, distiller, run_cfg
+from factories import build, digits_classifier, digits_distillation, distiller, run_cfg
 from mmpretrain import get_model
 
 from wsld_plugin.engine.training import evaluate, evaluation_config, train, training_config
+from wsld_plugin.models.checkpoint import load_classifier
 
-TIMM = dict(type='mmpretrain.TimmClassifier', model_name='resnet18', in_chans=1, num_classes=10,
+TIMM = dict(type='mmpretrain.TimmClassifier', model_name='test_efficientnet', in_chans=1, num_classes=10,
             data_preprocessor=dict(mean=[77.8], std=[95.9], num_classes=10))
 
 
@@ -24,6 +25,7 @@ def distilled():
     return digits_distillation(architecture=TIMM, teacher=digits_classifier(), distiller=given)
 
 
+@pytest.mark.filterwarnings('ignore:.*instance named of.*has been created')  # several runs in a second
 @pytest.mark.parametrize(('model', 'name'), [(distilled(), 'student'), (TIMM, 'model')])
 def test_a_resume_is_exact_and_the_export_loads_in_mmpretrain_and_is_tested(tmp_path, model, name):
     path = config(tmp_path, model)
@@ -39,3 +41,15 @@ def test_a_resume_is_exact_and_the_export_loads_in_mmpretrain_and_is_tested(tmp_
     for file in (f'{name}_last.pth', 'epoch_2.pth'):
         metrics = evaluate(evaluation_config(path, work_dir=str(tmp_path / 'test')), str(tmp_path / 'whole' / file))
         assert 'accuracy/top1' in metrics
+
+
+def test_a_timm_resnet_is_not_taken_for_torchvisions(tmp_path):
+    model = build(dict(TIMM, model_name='resnet18'))
+    state = model.state_dict()
+    assert {'conv1.weight', 'layer1.0.conv1.weight', 'fc.weight'} <= state.keys()
+    torch.save(state, tmp_path / 'resnet18.pth')
+    for weight in model.parameters():
+        weight.data.zero_()
+    load_classifier(model, str(tmp_path / 'resnet18.pth'))
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items() if 'running' in name)
+    assert model.model.fc.weight.any()

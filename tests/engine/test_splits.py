@@ -1,3 +1,4 @@
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -91,6 +92,16 @@ def test_folders_and_annotations_that_do_not_fit_are_named(folders, break_it, me
     with pytest.raises(ConfigError, match=message):
         check(build(two), of(folders, 'train', **(settings if isinstance(settings, dict) else {})),
               of(folders, 'val'), None)
+
+
+def test_subsets_sets_without_labels_and_sets_of_several_labels_are_not_compared(folders):
+    (folders / 'many.json').write_text(json.dumps(dict(metainfo=dict(classes=['a', 'b']), data_list=[
+        dict(img_path='a/0.png', gt_label=[0, 1]), dict(img_path='b/0.png', gt_label=[1])])))
+    two = digits_classifier()
+    two['head']['num_classes'] = 2
+    for dataset in (of(folders, 'train', indices=[0, 1]), of(folders, 'train', with_label=False),
+                    dict(type='mmpretrain.MultiLabelDataset', data_root=str(folders), ann_file='many.json')):
+        check(build(two), dataset, None, None)
 
 
 def test_images_of_a_suffix_that_is_not_read_are_counted_in_the_log(folders, monkeypatch):

@@ -43,7 +43,7 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before_and_named(tmp_path, 
         torch.save(dict(state_dict={}, optimizer={}, message_hub={}, meta={}, data=torch.zeros(1000)),
                    tmp_path / f'epoch_{epoch}.pth')
     flip_a_bit(tmp_path / 'epoch_2.pth')
-    assert newest_whole(tmp_path).name == 'epoch_1.pth'
+    assert newest_whole(tmp_path)[0].name == 'epoch_1.pth'
     line, = said
     assert 'epoch_2.pth' in line
     assert 'checksum' in line

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +12,14 @@ import numpy as np
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmpretrain.datasets import CustomDataset
 from mmpretrain.models import ImageClassifier
 
 from wsld_plugin.datasets.weak import FewLabels, PartialLabels
 from wsld_plugin.errors import ConfigError
 
-_IMAGES = ('.avif', '.bmp', '.gif', '.heic', '.jfif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff',
-           '.webp')
+_IMAGES = {'.avif', '.bmp', '.gif', '.heic', '.jfif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff',
+           '.webp'}
 
 
 def check_splits(runner: Runner, *splits: str) -> None:
@@ -85,6 +87,7 @@ def _check_folders(dataset: Any, where: str) -> None:
     folders = vars(dataset).get('folder_to_idx')
     if not folders:
         return
+    # counted in the folders: reading the labels of a million samples takes seconds
     root, classes = Path(str(dataset.img_prefix)), list(dataset.metainfo['classes'])
     hidden = [name for name in folders if name.startswith('.')]
     if hidden:
@@ -92,12 +95,17 @@ def _check_folders(dataset: Any, where: str) -> None:
     if classes != list(folders) and sorted(classes) == sorted(folders):
         raise ConfigError(f'{where}: classes={classes[:6]} names the folders of {root} in another order than that of '
                           f'their labels. Leave out classes, or write them sorted: {list(folders)[:6]}.')
-    empty = [name for name, label in folders.items() if not (np.asarray(dataset.get_gt_labels()) == label).any()]
-    if empty:
-        raise ConfigError(f'{where}: the class folder {root / empty[0]} has no image with one of the suffixes '
-                          f'{", ".join(dataset.extensions)}. Remove the folder, or give the data set extensions=(…).')
-    other = Counter(path.suffix.lower() for path in root.glob('*/**/*') if path.suffix.lower() in _IMAGES)
-    left_out = {suffix: count for suffix, count in other.items() if suffix not in dataset.extensions}
+    if not root.is_dir():  # a remote folder
+        return
+    left_out: Counter[str] = Counter()
+    for name in folders:
+        suffixes = Counter(os.path.splitext(file)[1].lower() for _, _, files in os.walk(root / name, followlinks=True)
+                           for file in files)
+        if not suffixes.keys() & set(dataset.extensions):
+            raise ConfigError(f'{where}: the class folder {root / name} has no image with one of the suffixes '
+                              f'{", ".join(dataset.extensions)}. Remove the folder, or give the data set '
+                              'extensions=(…).')
+        left_out.update({suffix: suffixes[suffix] for suffix in suffixes.keys() & _IMAGES - set(dataset.extensions)})
     if left_out:
         files = ', '.join(f'{count} {suffix}' for suffix, count in left_out.items())
         print_log(f'{where}: {root} has images that are not read: {files}. Give the data set extensions=(…) to read '
@@ -105,13 +113,14 @@ def _check_folders(dataset: Any, where: str) -> None:
 
 
 def _check_annotated(dataset: Any, where: str, count: int | None) -> None:
-    """Check the labels of an annotation file."""
-    count = len((getattr(dataset, 'metainfo', None) or {}).get('classes') or ()) or count
-    if not vars(dataset).get('ann_file') or not count or not hasattr(dataset, 'get_gt_labels'):
+    """Check the labels of the annotation file of a `CustomDataset`; other data sets may have several a sample."""
+    if not isinstance(dataset, CustomDataset) or not dataset.ann_file or not dataset.with_label:
+        return
+    count = len(dataset.metainfo.get('classes') or ()) or count
+    if not count:
         return
     labels = np.asarray(dataset.get_gt_labels())
-    wrong = np.flatnonzero((labels < 0) | (labels >= count)) if labels.dtype.kind in 'iu' else ()
-    for index in wrong[:1]:
+    for index in np.flatnonzero((labels < 0) | (labels >= count))[:1]:
         raise ConfigError(f'{where}: {dataset.ann_file} gives image {index} the label {labels[index]}, but '
                           f'there are {count} classes: labels are 0 … {count - 1}.')
 

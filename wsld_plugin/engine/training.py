@@ -122,15 +122,18 @@ def _set_resume(cfg: Config, resume: bool | str) -> None:
     if not resume:
         refuse_to_overwrite(cfg.work_dir)
         return
-    found = newest_whole(cfg.work_dir) if resume is True else Path(resume).expanduser()
-    cfg.resume, cfg.load_from = True, found and str(found)
+    if resume is True:
+        found = newest_whole(cfg.work_dir)
+    else:
+        found = (path := Path(resume).expanduser()), check_resumable(path)
+    cfg.resume, cfg.load_from = True, found and str(found[0])
     if found is None:
         print_log(f'--resume: {cfg.work_dir} holds no checkpoint yet; the run starts from the beginning.')
         return
-    seed, given = check_resumable(found).get('seed'), (cfg.get('randomness') or {}).get('seed')
+    seed, given = found[1].get('seed'), (cfg.get('randomness') or {}).get('seed')
     if seed is not None and seed != given:  # the loaders are built before mmengine reads the checkpoint
         cfg.merge_from_dict({'randomness.seed': seed})
-        print_log(f'--resume: randomness.seed is {seed} as in {found}, not {given}.')
+        print_log(f'--resume: randomness.seed is {seed} as in {found[0]}, not {given}.')
 
 
 def evaluation_config(config: str, *, work_dir: str | None = None, options: dict[str, Any] | None = None,

@@ -37,8 +37,8 @@ def _number(path: Path) -> int:
     return int(path.stem.split('_')[1])
 
 
-def newest_whole(work_dir: str | Path) -> Path | None:
-    """The newest checkpoint of a run that can be read, or None if the run has none.
+def newest_whole(work_dir: str | Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint of a run that can be read, and its ``meta``; None if the run has none.
 
     Those that are damaged, as by a crash of the machine, are skipped, with a line in the log.
 
@@ -48,8 +48,7 @@ def newest_whole(work_dir: str | Path) -> Path | None:
     error = None
     for path in checkpoints(work_dir):
         try:
-            check_resumable(path)
-            return path
+            return path, check_resumable(path)
         except CheckpointError as found:
             error = error or found
             print_log(f'--resume skips {path}: {found}', logger='current')

@@ -23,12 +23,21 @@ def file_hash(path: Path) -> str:
     return found.hexdigest()
 
 
-def block_checksums(rows: np.ndarray) -> dict[str, Any]:
-    """CRC-32 of each block of an array's rows, as JSON takes it: ``rows`` of a block, and ``crc32`` as hex."""
-    step = max(1, _BLOCK * len(rows) // max(rows.nbytes, 1))
-    found = [zlib.crc32(rows[start:start + step].tobytes())
-             for start in range(0, len(rows), step)]
-    return dict(rows=step, crc32=np.array(found, '>u4').tobytes().hex())
+def file_checksums(path: Path, rows: np.ndarray) -> dict[str, Any]:
+    """The checksums of a file that ends with the bytes of ``rows``, in one pass over it, as JSON takes them.
+
+    Returns:
+        ``sha256`` of the file; ``blocks``, for :class:`CheckedRows`: the number of ``rows`` of a block, and the
+        ``crc32`` of each block in hexadecimal.
+    """
+    each = rows[:1].nbytes
+    step, found, crcs = max(1, _BLOCK // each), sha256(), []
+    with path.open('rb') as file:
+        found.update(file.read(path.stat().st_size - rows.nbytes))
+        while chunk := file.read(step * each):
+            found.update(chunk)
+            crcs.append(zlib.crc32(chunk))
+    return dict(sha256=found.hexdigest(), blocks=dict(rows=step, crc32=np.array(crcs, '>u4').tobytes().hex()))
 
 
 class CheckedRows:
@@ -38,7 +47,7 @@ class CheckedRows:
 
     Args:
         rows: the array, (N, …).
-        checksums: of :func:`block_checksums`; None: nothing is compared, as for files without checksums.
+        checksums: ``blocks`` of :func:`file_checksums`; None: nothing is compared, as for files without checksums.
         path: of the file, for messages.
         advice: what to do with a damaged file.
 

@@ -110,6 +110,8 @@ def test_yaml_is_refused_unread_as_a_config_and_as_a_base(project):
     assert not (project / 'ran').exists()
     (project / 'lower.json').write_text('{"b": 1')
     assert 'lower.json cannot be read: ' in rejected('lower.json')
+    (project / 'lower.json').write_text('[' * 100_000)  # Python's own scanner would crash
+    assert 'lower.json cannot be read: ' in rejected('lower.json')
     (project / 'lower.json').write_text('{"b": 1}')
     assert load_config(config(project, "_base_ = './lower.json'\na = 2\n")).to_dict() == dict(a=2, b=1)
 

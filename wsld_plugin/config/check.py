@@ -22,9 +22,8 @@ from torch.utils.data import DataLoader
 
 from wsld_plugin.errors import ConfigError, check_integer, check_number, did_you_mean, short
 
+from .kinds import KeyPath, dicts, matching
 from .types import NAMED, Found, accepted_keywords, find_type, runner_keys, unknown_scope, unknown_type
-
-KeyPath = tuple[str, ...]
 
 _DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization'}
 _DISTILLER_PARTS = {'connectors', 'distill_losses', 'student_recorders', 'teacher_recorders'}
@@ -150,14 +149,12 @@ def _problems(parts: Mapping[str, Any], scope: str) -> Iterator[str]:
 def _out_of_range(parts: Mapping[str, Any]) -> Iterator[str]:
     """Values of options that everyone sets which mmengine or PyTorch accept, but cannot train with."""
     for where, check in _RANGES.items():
-        value: Any = parts
-        for key in where.split('.'):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        for each in value if isinstance(value, (list, tuple)) else () if value is None else (value,):
-            try:
-                check(where, each)
-            except ConfigError as error:
-                yield str(error)
+        for _, value in matching(parts, where):
+            for each in value if isinstance(value, (list, tuple)) else () if value is None else (value,):
+                try:
+                    check(where, each)
+                except ConfigError as error:
+                    yield str(error)
 
 
 def _problems_of(cfg: Mapping[str, Any], scope: str, path: KeyPath) -> Iterator[str]:
@@ -269,17 +266,6 @@ def _near_miss(key: str, known: frozenset[str] | set[str]) -> str | None:
     near = sorted(name for name in known if name != key and abs(len(name) - len(key)) <= 2)
     swapped = [name for name in near if sorted(name) == sorted(key)]
     return next(iter(swapped or get_close_matches(key, near, n=1, cutoff=0.85)), None)
-
-
-def dicts(value: Any, path: KeyPath = (), scope: str = '') -> Iterator[tuple[KeyPath, Mapping[str, Any], str]]:
-    """Every dict in a part of a config with its path and scope, from the outside in; ``_scope_`` sets the scope."""
-    if isinstance(value, Mapping):
-        scope = value.get('_scope_') or scope
-        yield path, value, scope
-    elif isinstance(value, (list, tuple)):
-        value = dict(enumerate(value))
-    for key, item in value.items() if isinstance(value, Mapping) else ():
-        yield from dicts(item, (*path, str(key)), scope)
 
 
 def _dotted(path: KeyPath, *more: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import json
 import os
 import traceback
 import warnings
@@ -21,6 +20,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import MODULE2PACKAGE
 
 from wsld_plugin.errors import ConfigError, did_you_mean, nearest
+from wsld_plugin.files import from_json
 
 from .kinds import check_kinds
 from .types import RENAMED, runner_keys
@@ -196,7 +196,7 @@ def _check_bases(path: Path, asked_by: tuple[Path, ...]) -> None:
         bases = _bases(ast.parse(text, filename=str(path))) if path.suffix == '.py' else _bases_of_json(text)
     except SyntaxError as error:
         raise ConfigError(f'{path}, line {error.lineno}: {error.msg}: {(error.text or "").strip()}') from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f'{path} cannot be read: {error}') from error
     for base, line in bases:
         try:
@@ -207,7 +207,7 @@ def _check_bases(path: Path, asked_by: tuple[Path, ...]) -> None:
 
 
 def _bases_of_json(text: str) -> list[tuple[str, int]]:
-    found = json.loads(text)
+    found = from_json(text)
     bases = found.get('_base_', []) if isinstance(found, dict) else []
     return [(base, 1) for base in ([bases] if isinstance(bases, str) else bases)]
 

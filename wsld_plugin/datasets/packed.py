@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.dataset import force_full_init
 from mmpretrain.datasets import BaseDataset
 
-from wsld_plugin.checksums import CheckedRows, block_checksums, file_hash
+from wsld_plugin.checksums import CheckedRows, file_checksums, file_hash
 from wsld_plugin.errors import ConfigError, check_choice, check_integer, did_you_mean
 from wsld_plugin.files import from_json, to_json, write_atomically
 from wsld_plugin.registry import DATASETS
@@ -148,9 +148,9 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 
 def write_meta(folder: Path, classes: Sequence[str], shape: tuple[int, ...]) -> None:
     """Write ``meta.json`` beside complete arrays; ``shape`` is that of the images."""
+    found = file_checksums(folder / IMAGES, open_array(folder / IMAGES, np.uint8))
     meta = dict(format=_FORMAT, classes=list(classes), **dict(zip(_SIZES, shape, strict=False)),
-                sha256={name: file_hash(folder / name) for name in (IMAGES, LABELS)},
-                blocks=block_checksums(open_array(folder / IMAGES, np.uint8)))
+                sha256={IMAGES: found['sha256'], LABELS: file_hash(folder / LABELS)}, blocks=found['blocks'])
     write_atomically(folder / META, to_json(meta))
 
 

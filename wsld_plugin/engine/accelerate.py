@@ -14,7 +14,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from wsld_plugin.config.check import dicts
+from wsld_plugin.config.kinds import dicts
 from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.datasets.resident import DRAWS_NOTHING, check_supported, without_scope
 from wsld_plugin.errors import ConfigError, check_choice, did_you_mean

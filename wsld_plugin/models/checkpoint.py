@@ -1,7 +1,6 @@
 """Weights of an mmpretrain classifier from the checkpoints of several programs."""
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import nn
 
 from wsld_plugin.compat.safe_checkpoints import check_exists, safe_load
 from wsld_plugin.errors import CheckpointError
+from wsld_plugin.files import from_json
 
 State = dict[str, torch.Tensor]
 
@@ -130,8 +130,8 @@ def _read(path: str, role: str) -> Any:
 
 def _decoded(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return from_json(text)
+    except (ValueError, RecursionError):
         return text
 
 

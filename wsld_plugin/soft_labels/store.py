@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsld_plugin.checksums import CheckedRows, block_checksums, file_hash
+from wsld_plugin.checksums import CheckedRows, file_checksums, file_hash
 from wsld_plugin.datasets.keyed import SampleKey
 from wsld_plugin.errors import ConfigError, did_you_mean
 from wsld_plugin.files import from_json, locked, to_json, write_atomically
@@ -281,7 +281,7 @@ class Writer:
         assert self.done == self.total, f'{self.done} of {self.total} records were written'
         path = self.folder / RECORDS
         records = np.memmap(path, record_type(self.header.num_classes, self.header.top_k), 'r')
-        self.header.write(self.folder / HEADER, sha256=file_hash(path), blocks=block_checksums(records))
+        self.header.write(self.folder / HEADER, **file_checksums(path, records))
         (self.folder / PROGRESS).unlink()
 
 

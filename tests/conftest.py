@@ -1,3 +1,4 @@
+import gc
 from collections import Counter, OrderedDict
 
 import pytest
@@ -10,6 +11,11 @@ def pytest_collection_modifyitems(items):
     """Files that start processes go first, then those of many tests: so several workers end together."""
     length = Counter(item.path for item in items)
     items.sort(key=lambda item: (not _starts_processes(item.module), -length[item.path]))
+
+
+def pytest_collection_finish():
+    """What was imported is no garbage: collections, of which mmengine makes one for every data set, skip it."""
+    gc.freeze()
 
 
 def _starts_processes(module):

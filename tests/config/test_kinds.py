@@ -38,7 +38,7 @@ def damaged(draw):
         part, key = draw(st.sampled_from(list(places(cfg))))
         how = draw(st.sampled_from(['set', 'remove', 'misspell']))
         if how == 'set':
-            part[key] = draw(VALUES)
+            part[key] = copy.deepcopy(draw(VALUES))  # never a part of itself
         elif how == 'remove' or not isinstance(part, dict) or len(key) < 2:
             del part[key]
         else:
@@ -72,6 +72,8 @@ def test_damaged_configs_are_rejected_in_words_or_not_at_all(examples, monkeypat
     ('model', 3, 'model=3, expected a dict'), ('custom_hooks', 'EMAHook', 'expected a list of dicts, such as'),
     ('param_scheduler', [1], r'param_scheduler\.0=1, expected a dict'),
     ('custom_imports', dict(imports=[3]), r'custom_imports\.imports\.0=3, expected a name'),
+    ('default_scope', 3, "default_scope=3, expected the name of a package"),
+    ('optim_wrapper', dict(_scope_=3), 'optim_wrapper._scope_=3, expected the name of a package'),
     ('train_dataloader', dict(dataset=[]), r'train_dataloader\.dataset=\[\], expected a dict')])
 def test_the_first_part_of_another_kind_is_named(part, value, said):
     with pytest.raises(ConfigError, match=said):

@@ -76,7 +76,6 @@ default_hooks = dict(checkpoint=dict(type=CheckpointHook, save_best='auto'))
 '''
 
 
-@pytest.mark.filterwarnings('ignore:.*instance named of.*has been created')  # several runs in a second
 def test_a_config_of_classes_is_exported_and_tested_like_one_of_names(tmp_path):
     (tmp_path / 'base.py').write_text(BASE)
     (tmp_path / 'leaf.py').write_text(LEAF)

@@ -25,7 +25,6 @@ def distilled():
     return digits_distillation(architecture=TIMM, teacher=digits_classifier(), distiller=given)
 
 
-@pytest.mark.filterwarnings('ignore:.*instance named of.*has been created')  # several runs in a second
 @pytest.mark.parametrize(('model', 'name'), [(distilled(), 'student'), (TIMM, 'model')])
 def test_a_resume_is_exact_and_the_export_loads_in_mmpretrain_and_is_tested(tmp_path, model, name):
     path = config(tmp_path, model)

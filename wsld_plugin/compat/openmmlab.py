@@ -5,13 +5,13 @@ edited and nothing is installed.
 """
 from __future__ import annotations
 
+import ast
 import importlib
-import json
 import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import wraps
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
@@ -37,7 +37,7 @@ def apply() -> None:
     fix_inplace_walk()
     rename_weights_in_place()
     name_unreadable_images()
-    cache_config_text()
+    leave_config_text()
 
 
 def applied() -> list[str]:
@@ -54,7 +54,7 @@ def applied() -> list[str]:
         "MMRazor's walk over in-place modules": BaseAlgorithm.set_module_inplace_false is _set_module_inplace_false,
         "mmpretrain's names of timm's and Hugging Face's weights":
             TimmClassifier._remove_state_dict_prefix is _remove_state_dict_prefix,
-        'the formatting of configs': hasattr(getattr(config, 'FormatCode', None), 'cached'),
+        'the formatting of configs': getattr(config, 'FormatCode', None) is _checked,
     }
     return [name for name, acted in found.items() if acted]
 
@@ -198,22 +198,17 @@ def _naming(transform: Callable[..., Any]) -> Callable[..., Any]:
     return named
 
 
-def cache_config_text() -> None:
-    """Cache the text of a config.
+def leave_config_text() -> None:
+    """Leave the text of a config as mmengine writes it: one entry a line.
 
-    Cause: mmengine 0.10 formats the whole config with yapf, about half a second, several times at the start of a run
-    and once for every checkpoint. Does nothing if mmengine does not format with yapf.
+    Cause: mmengine 0.10 formats it again with yapf, which takes about half a second. Does nothing if mmengine does
+    not format with yapf.
     """
     from mmengine.config import config
-    format_code = getattr(config, 'FormatCode', None)
-    if format_code is None or hasattr(format_code, 'cached'):
-        return
+    if hasattr(config, 'FormatCode'):
+        config.FormatCode = _checked
 
-    @lru_cache(maxsize=32)
-    def cached(code: str, options: str) -> Any:
-        return format_code(code, **json.loads(options))
 
-    def format_once(code: str, **options: Any) -> Any:
-        return cached(code, json.dumps(options))
-    format_once.cached = cached  # type: ignore[attr-defined]
-    config.FormatCode = format_once
+def _checked(code: str, **_: Any) -> tuple[str, bool]:
+    ast.parse(code)
+    return code, False

@@ -25,6 +25,7 @@ _KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     'custom_hooks': ("a list of dicts, such as [dict(type='EMAHook')]", (list, tuple)),
     'param_scheduler': ('a dict or a list of dicts', (Mapping, list, tuple)),
     'param_scheduler.#': ('a dict', (Mapping,)),
+    'default_scope': ("the name of a package, such as 'mmpretrain'", (str,)),
     'custom_imports.imports': ('a name or a list of names', (str, list, tuple)),
     **dict.fromkeys(('custom_imports.imports.#', 'model.distiller.loss_forward_mappings.*.*.recorder',
                      'model.distiller.loss_forward_mappings.*.*.connector'), ('a name', (str,))),
@@ -38,7 +39,9 @@ def check_kinds(cfg: Mapping[str, Any]) -> None:
         for path, value in matching(cfg, where):
             if value is not None and not isinstance(value, kinds):
                 raise ConfigError(f'{path}={short(value)}, expected {expected}.')
-    for keys, part, _ in dicts(cfg):
+    for keys, part, scope in dicts(cfg):
+        if not isinstance(scope, str):
+            raise ConfigError(f'{".".join((*keys, "_scope_"))}={short(scope)}, expected the name of a package.')
         kind = part.get('type', '')
         if kind is None or isinstance(kind, (bool, int, float, list, tuple, Mapping)):
             raise ConfigError(f'{".".join((*keys, "type"))}={short(kind)}, expected the name of a class or function.')

@@ -14,6 +14,7 @@ import mmengine.registry
 from mmengine import runner  # registers mmengine's own parts
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
+from mmengine.utils import get_object_from_string
 from torch import nn
 
 from wsld_plugin.errors import nearest
@@ -74,7 +75,9 @@ def find_type(name: str, scope: str, suffix: str = '') -> list[Found]:
 
     ``suffix`` is what the builder appends to the name: MMRazor's recorders are written without ``Recorder``.
     """
-    found = ((registry.root.name, _get(registry, name + suffix)) for registry in _registries(scope))
+    name += suffix
+    imported = _imported(name)
+    found = ((registry.root.name, _registered(registry, name) or imported) for registry in _registries(scope))
     return [Found(kind, target) for kind, target in found if callable(target)]
 
 
@@ -115,14 +118,27 @@ def _unknown_name(name: str, scope: str, suffix: str) -> str:
                       " If it is your own, list its module in custom_imports=dict(imports=['…']).")
 
 
-def _get(registry: Registry, name: str) -> Any:
-    """The entry ``name`` of a registry or of its root; None where there is none."""
-    registry.import_from_location()
-    if '.' not in name:  # for these mmengine would also import a module of that name
-        return registry.module_dict.get(name) or registry.root.module_dict.get(name)
+def _registered(registry: Registry, name: str) -> Any:
+    """The entry ``name`` or ``scope.name`` of a registry, the scope's, or their root; None where there is none."""
+    scope, _, entry = name.rpartition('.')
+    root = registry.root
+    nodes = [registry, root] if not scope else [root] if scope == root.scope else []
+    if scope.isidentifier() and _registry_module(scope) and scope in root.children:
+        nodes = [root.children[scope], root]
+    for node in nodes:
+        node.import_from_location()
+        if entry in node.module_dict:
+            return node.module_dict[entry]
+    return None
+
+
+def _imported(name: str) -> Any:
+    """The object of a dotted name, which mmengine imports where no registry has it; None where there is none."""
+    if not all(part.isidentifier() for part in name.split('.')) or '.' not in name:
+        return None
     try:
-        return registry.get(name) if name.partition('.')[0].isidentifier() else None
-    except RuntimeError:  # raised for a dotted name that cannot be imported
+        return get_object_from_string(name)
+    except Exception:  # whatever the import of that module raises
         return None
 
 

@@ -67,11 +67,11 @@ def training_config(config: str, *, work_dir: str | None = None, resume: bool | 
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     _set_resume(cfg, resume)
     drop_worker_settings(cfg)
+    check_config(cfg)
     check_cached(cfg)
     cached = cached_teacher(cfg)
     key_training_set(cfg, views=cached.get('views', 1) if cached else None)
     accelerate(cfg)
-    check_config(cfg)
     return cfg
 
 

@@ -21,7 +21,7 @@ $(INSTALLED): setup.py constraints.txt
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(STACK),dev]'
 	@touch $@
 
-demo: setup  ## distil handwritten digits: a table and a picture; about 5 minutes
+demo: setup  ## distil handwritten digits: a table and a picture; about 7 minutes, installation included
 	$(PYTHON) tools/reproduce.py configs/reproduce/digits.py --rows 'small student' \
 		--methods teacher 'student alone' KD WSLD
 

@@ -113,6 +113,12 @@ def test_the_preprocessor_of_the_training_config_replaces_the_students_own_excep
     assert student == classifier(num_classes=7, data_preprocessor=RGB, train_cfg=mixing)
 
 
+def test_the_preprocessor_of_mmrazors_configs_becomes_the_one_that_a_classifier_can_use():
+    given = dict(type='ImgDataPreprocessor', mean=[1.0], std=[2.0], bgr_to_rgb=True)
+    assert student_model_cfg(classifier(), given)['data_preprocessor'] == dict(
+        type='ClsDataPreprocessor', mean=[1.0], std=[2.0], to_rgb=True, num_classes=5)
+
+
 def test_mmrazors_own_algorithm_is_built_from_named_models_with_their_overrides_and_a_built_model_is_returned():
     model = build_model(dict(
         type='mmrazor.SingleTeacherDistill', teacher_ckpt=None, distiller=distiller(),

@@ -45,6 +45,9 @@ def student_model_cfg(architecture: Mapping[str, Any],
     own = cfg.get('data_preprocessor') or {}
     chosen = resolve_model_cfg(data_preprocessor or own)
     chosen.setdefault('type', own.get('type', 'ClsDataPreprocessor'))
+    if chosen['type'].split('.')[-1] == 'ImgDataPreprocessor':  # as in MMRazor's configs
+        swaps = [chosen.pop(key, False) for key in ('bgr_to_rgb', 'rgb_to_bgr')]
+        chosen.update(type='ClsDataPreprocessor', to_rgb=any(swaps))
     if chosen['type'].split('.')[-1] == 'ClsDataPreprocessor':
         augments = cfg.get('train_cfg') or own.get('batch_augments')
         if augments:

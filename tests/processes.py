@@ -51,11 +51,18 @@ def _environment(more: dict[str, str]) -> dict[str, str]:
             'PYTHONPATH': str(ROOT / 'tests'), **more}
 
 
-def kill_all(number: int, pid: int) -> None:
-    """Send a signal to a process and all below it, in sessions of their own too, as torchrun's are."""
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that run."""
+    found = []
     for path in Path('/proc').glob(f'{pid}/task/*/children'):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
-            for child in path.read_text().split():
-                kill_all(number, int(child))
+            found += [int(child) for child in path.read_text().split()]
+    return found
+
+
+def kill_all(number: int, pid: int) -> None:
+    """Send a signal to a process and all below it, in sessions of their own too, as torchrun's are."""
+    for child in children(pid):
+        kill_all(number, child)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

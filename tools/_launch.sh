@@ -1,18 +1,25 @@
 # Sourced by the launchers beside it. PYTHON chooses the interpreter [python].
 
-torchrun_here() {  # PROCESSES SCRIPT [arguments]
-    local processes=$1 nodes=${NNODES:-1} port=${PORT:-}
+torchrun_here() {  # PROCESSES SCRIPT [arguments, with or without --max-restarts N]
+    local processes=$1 restarts=0 rest=() where=(--standalone)
     shift
-    if [ -z "$port" ] && [ "$nodes" = 1 ]; then
-        port=$("${PYTHON:-python}" -c 'import socket
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    print(free.getsockname()[1])')
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --max-restarts) restarts=${2:?--max-restarts needs a number}; shift ;;
+            --max-restarts=*) restarts=${1#*=} ;;
+            *) rest+=("$1") ;;
+        esac
+        shift
+    done
+    if [ "${NNODES:-1}" != 1 ]; then  # each machine is told its number, and none asks the others
+        [ "$restarts" = 0 ] || { echo '--max-restarts: expected one machine, NNODES=1' >&2; exit 2; }
+        where=(--nnodes="$NNODES" --node_rank="${NODE_RANK:-0}" --master_addr="${MASTER_ADDR:-127.0.0.1}"
+               --master_port="${PORT:-29500}")
     fi
-    # 29500: several machines must agree on a port without asking each other
-    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} exec "${PYTHON:-python}" -m torch.distributed.run \
-        --nnodes="$nodes" --node_rank="${NODE_RANK:-0}" --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-        --nproc_per_node="$processes" --master_port="${port:-29500}" "$@"
+    # a store of its own for every start: in a shared one the processes would find the addresses of dead ones
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} exec "${PYTHON:-python}" -m torch.distributed.run "${where[@]}" \
+        --nproc_per_node="$processes" --max_restarts="$restarts" "${rest[@]}"
 }
 
 srun_here() {  # PARTITION JOB_NAME SCRIPT [arguments]

@@ -1,12 +1,15 @@
 import json
-import socket
+import os
+import signal
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from factories import digits_classifier, digits_distillation, run_cfg
 from mmengine.config import ConfigDict
-from processes import ROOT, run, tool
+from processes import ROOT, children, run, start, tool
 
 from wsld_plugin import errors
 from wsld_plugin.engine.launch import options_from, prepare_launch, stop_with_reason
@@ -61,14 +64,34 @@ def test_two_gloo_processes_end_with_the_weights_and_measures_of_one_process_on_
 
 
 @needs_cpu
-def test_a_taken_port_fails_with_an_error_that_names_it(tmp_path):
-    with socket.socket() as taken:
-        taken.bind(('127.0.0.1', 0))
-        taken.listen()
-        done = tool('dist_train.sh', config_file(tmp_path, 'two', batch_size=10), 1, check=False,
-                    PORT=str(taken.getsockname()[1]))
-    assert done.returncode
-    assert 'EADDRINUSE' in done.stderr or 'in use' in done.stderr
+def test_a_group_of_which_one_process_is_killed_starts_again_from_its_last_checkpoint(tmp_path):
+    config = config_file(tmp_path, 'two', batch_size=10)
+    process = start('bash', 'tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'killed', '--max-restarts', 1,
+                    '--cfg-options', 'train_cfg.max_epochs=20')
+    while not list((tmp_path / 'killed').glob('epoch_*.pth')) and process.poll() is None:
+        time.sleep(.01)
+    victim, _ = children(process.pid)
+    os.kill(victim, signal.SIGKILL)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    assert 'resumed epoch: ' in printed
+    tool('dist_train.sh', config, 2, '--work-dir', tmp_path / 'whole', '--cfg-options', 'train_cfg.max_epochs=20')
+    killed, whole = (torch.load(tmp_path / name / 'student_last.pth', weights_only=True)['state_dict']
+                     for name in ('killed', 'whole'))
+    assert all(torch.equal(killed[name], value) for name, value in whole.items())
+
+
+@needs_cpu
+def test_without_a_restart_the_others_end_soon_after_one_is_killed(tmp_path):
+    process = start('bash', 'tools/dist_train.sh', config_file(tmp_path, 'two', batch_size=10), 2, '--cfg-options',
+                    'train_cfg.max_epochs=1000')
+    while not list((tmp_path / 'two').glob('epoch_*.pth')) and process.poll() is None:
+        time.sleep(.01)
+    victim, other = children(process.pid)
+    os.kill(victim, signal.SIGKILL)
+    process.communicate(timeout=10)
+    assert process.returncode
+    assert not Path(f'/proc/{other}').exists()
 
 
 @needs_cpu

@@ -1,6 +1,7 @@
 """Training and testing: from the arguments of a command line to a run of mmengine's Runner."""
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from itertools import zip_longest
@@ -22,7 +23,7 @@ from wsld_plugin.config.load import load_config
 from wsld_plugin.datasets.keyed import key_training_set
 from wsld_plugin.errors import ConfigError
 from wsld_plugin.files import to_json, write_atomically
-from wsld_plugin.hooks.run_folder import check_resumable, newest_whole, occupied, refuse_to_overwrite
+from wsld_plugin.hooks.run_folder import check_resumable, checkpoints, newest_whole, occupied, refuse_to_overwrite
 from wsld_plugin.models.checkpoint import load_classifier
 from wsld_plugin.models.export import classifier_config
 from wsld_plugin.soft_labels.config import cached_teacher, check_cached
@@ -119,6 +120,8 @@ def _set_resume(cfg: Config, resume: bool | str) -> None:
     """Set ``resume`` and ``load_from``; the former in the config means what it means on the command line."""
     if not resume and cfg.get('resume'):
         resume = cfg.get('load_from') or True
+    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) and not (resume and not checkpoints(cfg.work_dir)):
+        resume = True  # torchrun started this process again: go on from its own checkpoints
     if not resume:
         refuse_to_overwrite(cfg.work_dir)
         return

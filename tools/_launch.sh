@@ -24,10 +24,13 @@ torchrun_here() {  # PROCESSES SCRIPT [arguments, with or without --max-restarts
 
 srun_here() {  # PARTITION JOB_NAME SCRIPT [arguments]
     local partition=$1 job=$2 gpus=${GPUS:-8} per_node=${GPUS_PER_NODE:-8}
+    local tasks=(--ntasks="${TASKS:-1}")
     shift 2
-    [ "$per_node" -le "$gpus" ] || per_node=$gpus
+    if [ "$gpus" != 0 ]; then
+        [ "$per_node" -le "$gpus" ] || per_node=$gpus
+        tasks=(--gres=gpu:"$per_node" --ntasks="$gpus" --ntasks-per-node="$per_node")
+    fi
     # shellcheck disable=SC2086  # SRUN_ARGS is a list
-    exec srun -p "$partition" --job-name="$job" --gres=gpu:"$per_node" --ntasks="$gpus" \
-        --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
-        ${SRUN_ARGS:-} "${PYTHON:-python}" -u "$@" --launcher slurm
+    exec srun -p "$partition" --job-name="$job" "${tasks[@]}" --cpus-per-task="${CPUS_PER_TASK:-5}" \
+        --kill-on-bad-exit=1 ${SRUN_ARGS:-} "${PYTHON:-python}" -u "$@" --launcher slurm
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Test on a Slurm cluster, one process a GPU.
 #   bash tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]
-# Settings: GPUS [8], GPUS_PER_NODE [8], CPUS_PER_TASK [5], SRUN_ARGS.
+# Settings: GPUS [8], GPUS_PER_NODE [8], CPUS_PER_TASK [5], SRUN_ARGS; without GPUs GPUS=0 and TASKS [1].
 set -eu
 [ $# -ge 4 ] || { sed -n '2,4p' "$0" | cut -c3- >&2; exit 2; }
 partition=$1 job=$2

@@ -100,6 +100,8 @@ def test_one_process_changes_no_config_and_other_launchers_need_a_gpu():
     prepare_launch(cfg)
     assert cfg == dict(launcher='none')
     with pytest.raises(ConfigError, match=r'dist_train\.sh'):
+        prepare_launch(ConfigDict(launcher='mpi'))
+    with pytest.raises(ConfigError, match='Slurm did not start this process'):
         prepare_launch(ConfigDict(launcher='slurm'))
 
 

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -78,17 +80,32 @@ def prepare_launch(cfg: dict[str, Any]) -> None:
     is created here, with gloo, and DDP gets no device ids.
 
     Raises:
-        ConfigError: the launcher needs a GPU and there is none.
+        ConfigError: the launcher needs a GPU and there is none, or Slurm did not start this process.
     """
     launcher = cfg.get('launcher', 'none')
+    if launcher == 'slurm':
+        _read_slurm()
     if launcher == 'none' or get_device() != 'cpu':
         return
-    if launcher != 'pytorch':
-        raise ConfigError(f'--launcher {launcher} needs a GPU in this project; on a CPU use tools/dist_train.sh, '
-                          'which launches with torchrun (--launcher pytorch).')
+    if launcher not in ('pytorch', 'slurm'):
+        raise ConfigError(f'--launcher {launcher} needs a GPU in this project; on a CPU use tools/dist_train.sh or '
+                          'tools/slurm_train.sh.')
     if not distributed.is_initialized():
         distributed.init_process_group('gloo')
     cfg['model_wrapper_cfg'] = dict(
         dict(type='MMDistributedDataParallel', broadcast_buffers=False,
              find_unused_parameters=cfg.get('find_unused_parameters', False)),
         **{**(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None})
+
+
+def _read_slurm() -> None:
+    """Set the variables of PyTorch from those of Slurm. Each job has a port of its own, unless it is set."""
+    given = os.environ
+    if 'SLURM_PROCID' not in given:
+        raise ConfigError('--launcher slurm: Slurm did not start this process. Use tools/slurm_train.sh or srun.')
+    if 'MASTER_ADDR' not in given:
+        hosts = subprocess.check_output(['scontrol', 'show', 'hostnames', given['SLURM_NODELIST']], text=True)
+        given['MASTER_ADDR'] = hosts.split()[0]
+    given.setdefault('MASTER_PORT', str(20000 + int(given['SLURM_JOB_ID']) % 20000))
+    for name, of_slurm in (('RANK', 'PROCID'), ('WORLD_SIZE', 'NTASKS'), ('LOCAL_RANK', 'LOCALID')):
+        given[name] = given[f'SLURM_{of_slurm}']

@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 import zipfile
+from argparse import Namespace
 from types import SimpleNamespace
 
 import numpy as np
@@ -110,6 +111,12 @@ def test_a_good_checkpoint_comes_back_equal(good, hub, load):
     loaded = load(good)
     assert_same(loaded['message_hub'], hub.state_dict())
     assert_same(loaded, torch.load(good, weights_only=False))
+
+
+def test_a_command_line_is_data(tmp_path):
+    torch.save(dict(args=Namespace(lr=.1, name='a'), weight=torch.ones(2)), tmp_path / 'a.pth')
+    assert safe_load(tmp_path / 'a.pth')['args'] == Namespace(lr=.1, name='a')
+    assert CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))['args'].lr == .1
 
 
 def test_a_loaded_history_can_be_continued_in_this_process_and_in_a_new_one(good, monkeypatch):

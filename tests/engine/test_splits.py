@@ -119,6 +119,20 @@ def test_images_of_a_suffix_that_is_not_read_are_counted_in_the_log(folders, mon
         check(build(two), of(folders, 'train'), None, None)
 
 
+@pytest.mark.parametrize('head', [dict(type='mmpretrain.EfficientFormerClsHead', in_channels=32),
+                                  dict(type='mmpretrain.LeViTClsHead', in_channels=32)])
+def test_a_head_that_computes_no_loss_is_rejected(head):
+    cfg = digits_classifier()
+    cfg['head'] = dict(head, num_classes=10)
+    with pytest.raises(ConfigError, match=r'write head=dict\(distillation=False\)'):
+        check(build(cfg))
+
+
+def test_one_image_is_rejected_by_its_path(folders, model):
+    with pytest.raises(ConfigError, match=r'train_dataloader has one image \(.*/train/a/0\.png\)'):
+        check(model, of(folders, 'train', indices=[0]))
+
+
 def test_the_classifier_and_all_splits_that_a_run_has_agree_on_the_classes(model):
     nine = digits_classifier()
     nine['head']['num_classes'] = 9

@@ -35,6 +35,9 @@ def test_the_learning_rate_scales_with_the_batch_size_and_validation_can_be_left
     monkeypatch.setattr(Runner, 'build_val_loop', lambda *args: pytest.fail('validated'))
     runner = train(training_config(config, work_dir=str(tmp_path / 'run'), auto_scale_lr=True, validate=False))
     assert runner.optim_wrapper.get_lr()['lr'] == [0.025]  # instead of 0.05: 20 images a batch instead of 40
+    runner = train(training_config(config, work_dir=str(tmp_path / 'accumulated'), auto_scale_lr=True, validate=False,
+                                   options={'optim_wrapper.accumulative_counts': 2}))
+    assert runner.optim_wrapper.get_lr()['lr'] == [0.05]
     with pytest.raises(ConfigError, match='base_batch_size'):
         training_config(config, work_dir=str(tmp_path), auto_scale_lr=True,
                         options={'auto_scale_lr': dict(_delete_=True)})

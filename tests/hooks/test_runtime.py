@@ -9,9 +9,12 @@ from factories import build, digits_classifier, digits_distillation, labels_of, 
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
+from mmengine.visualization import LocalVisBackend
+from mmpretrain.utils import load_json_log
 
 from wsld_plugin.errors import NonFiniteLossError
 from wsld_plugin.hooks import FiniteLossHook, IterationSeedHook, RuntimeInfoHook, TeacherEvalHook
+from wsld_plugin.hooks.runtime import add_scalars
 
 
 @pytest.fixture
@@ -142,6 +145,17 @@ def test_the_teacher_is_measured_once_also_over_a_resume_and_the_training_is_the
     monkeypatch.setattr(TeacherEvalHook, '_measure', lambda *args: {}['measured again'])
     resumed = run('with', epochs=2, resume=True)
     assert resumed.message_hub.get_info('teacher_metrics') == first.message_hub.get_info('teacher_metrics')
+    for path in tmp_path.glob('with/*/vis_data/scalars.json'):  # as mmpretrain's plotter reads it
+        assert [line['step'] for line in load_json_log(path)['val'] if line['accuracy/top1'] >= 0]
+
+
+def test_values_beside_the_losses_reach_all_backends_but_the_file_of_the_plotter(runner, tmp_path):
+    sent = []
+    other = SimpleNamespace(add_scalars=lambda values, step: sent.append((values, step)))
+    runner.visualizer = SimpleNamespace(_vis_backends=dict(file=LocalVisBackend(str(tmp_path)), other=other))
+    add_scalars(runner, {'teacher/accuracy': 1.0}, step=3)
+    assert sent == [({'teacher/accuracy': 1.0}, 3)]
+    assert not list(tmp_path.glob('*.json'))
 
 
 @pytest.mark.parametrize(('model', 'lines'), [

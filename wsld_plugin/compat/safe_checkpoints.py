@@ -8,7 +8,7 @@ All loaders of ``mmengine.runner`` are covered (local, http, torchvision, open-m
 files through the names replaced here. ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` has no effect: that variable changes only
 the default of ``torch.load``.
 
-The allow-list: tensors and containers, mmengine's log history, numbers and arrays of numbers.
+The allow-list: tensors and containers, mmengine's log history, ``argparse.Namespace``, numbers and arrays of numbers.
 ``torch.load(weights_only=True)`` calls nothing but what is on its allow-list, under the name that the file gives. A
 pickled ``HistoryBuffer`` needs names that are unsafe as they are, so each is replaced by something narrower:
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,7 @@ def _number(dtype: object, raw: Any) -> np.generic:
 
 _BY_NAME: dict[str, Any] = {
     'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
+    'argparse.Namespace': Namespace,  # the command line, in many checkpoints of plain PyTorch
     'builtins.getattr': _history_method,
     'numpy.dtype': _number_dtype,
     'numpy.ndarray': _array_type,

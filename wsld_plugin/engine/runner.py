@@ -52,6 +52,14 @@ class Runner(runner.Runner):
         if converted:
             self.model.to(memory_format=torch.channels_last)
 
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
+        """Scale the learning rate with the number of images of an update; mmengine leaves out their accumulation."""
+        counts = getattr(optim_wrapper, '_accumulative_counts', 1)
+        if counts > 1 and auto_scale_lr and auto_scale_lr.get('enable'):
+            self.logger.info(f'An update accumulates {counts} batches: as if base_batch_size were divided by {counts}.')
+            auto_scale_lr = {**auto_scale_lr, 'base_batch_size': auto_scale_lr['base_batch_size'] / counts}
+        super().scale_lr(optim_wrapper, auto_scale_lr)
+
     def load_or_resume(self) -> None:
         """Resume, or start from the weights of ``load_from``."""
         if self._resume or self._load_from is None:

@@ -37,6 +37,9 @@ def check_splits(runner: Runner, *splits: str) -> None:
     if None not in (count, of_loss) and count != of_loss:
         raise ConfigError(f'head.loss has num_classes={of_loss}, but the head has {count}: write '
                           f'head=dict(loss=dict(num_classes={count})).')
+    if 'train' in splits and (getattr(head, 'dist', False) or getattr(head, 'distillation', False)):
+        raise ConfigError(f'{type(head).__name__} has a second classifier for distillation, with which mmpretrain '
+                          'computes no loss: write head=dict(distillation=False).')
     first: tuple[str, list[str]] | None = None
     for split in splits:
         if getattr(runner, f'_{split}_loop') is None:
@@ -47,6 +50,9 @@ def check_splits(runner: Runner, *splits: str) -> None:
             _check_folders(part, where)
             _check_annotated(part, where, count)
         if split == 'train':
+            if len(dataset) == 1:
+                raise ConfigError(f'{where} has one image ({_image(dataset)}), and no network is trained on one: '
+                                  'its data_root, ann_file or indices name less than was meant.')
             _check_learnable(model, dataset)
         else:
             _check_labelled(dataset, where)
@@ -141,6 +147,10 @@ def _check_learnable(model: Any, dataset: Any) -> None:
         raise ConfigError('train_dataloader: PartialLabels hides every label, so the loss of the labels would be 0 '
                           'in every step. Learn from its soft labels alone: model=dict(hard_weight=0.0) in a '
                           'distillation with a wsld_plugin.GivenTeacher.')
+
+
+def _image(dataset: Any) -> str:
+    return str(dataset.get_data_info(0).get('img_path', '')) if hasattr(dataset, 'get_data_info') else ''
 
 
 def _parts(dataset: Any) -> Iterator[Any]:

@@ -51,6 +51,8 @@ class CheckpointHook(_CheckpointHook):
         for name, parameter in runner.model.named_parameters():
             if name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter)
+        if self._gradients:
+            runner.logger.info('The accumulated gradients that mmengine calls lost are those of the checkpoint.')
         self._gradients = {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

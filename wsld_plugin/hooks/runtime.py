@@ -5,11 +5,12 @@ import json
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.hooks import RuntimeInfoHook as _RuntimeInfoHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.visualization import LocalVisBackend
 
 from wsld_plugin.datasets.keyed import seed_everything
 from wsld_plugin.errors import NonFiniteLossError
@@ -22,6 +23,17 @@ from .run_folder import checkpoints
 def _logger_interval(runner: Runner) -> int:
     """Iterations between two lines of the log, and between two readings of what is kept on the device."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 10)
+
+
+def add_scalars(runner: Runner, values: dict[str, Any], step: int) -> None:
+    """Send values to TensorBoard and the like.
+
+    They are not in ``scalars.json``: of the lines there without a learning rate, mmpretrain's plotter expects the
+    metrics of a validation.
+    """
+    for backend in runner.visualizer._vis_backends.values() if is_main_process() else ():
+        if not isinstance(backend, LocalVisBackend):
+            backend.add_scalars(values, step=step)
 
 
 @HOOKS.register_module()
@@ -166,8 +178,8 @@ class TeacherEvalHook(Hook):
                 return
             metrics = json.loads(to_json(self._measure(runner, model)))
             runner.message_hub.update_info('teacher_metrics', metrics)
-            runner.visualizer.add_scalars({f'teacher/{name}': value for name, value in metrics.items()
-                                           if isinstance(value, (int, float))}, step=0)
+            add_scalars(runner, {f'teacher/{name}': value for name, value in metrics.items()
+                                 if isinstance(value, (int, float))}, step=0)
         runner.logger.info('Teacher: ' + '  '.join(
             f'{name}: {value:.4f}' if isinstance(value, float) else f'{name}: {value}'
             for name, value in metrics.items()))

@@ -20,6 +20,8 @@ from wsld_plugin.errors import ConfigError, check_choice, check_integer
 from wsld_plugin.files import write_atomically
 from wsld_plugin.registry import HOOKS
 
+from .runtime import add_scalars
+
 _STATE = FOLDER = 'soft_label_monitor'
 _BINS_IN_FILE = 50
 # The arguments of a loss on logits: this project's name and MMRazor's.
@@ -145,8 +147,7 @@ class SoftLabelMonitorHook(Hook):
         if not summary[0]:
             return
         self._records.append(self._record(epoch, summary))
-        runner.visualizer.add_scalars({f'soft_labels_epoch/{name}': value for name, value
-                                       in describe(summary).items()}, step=epoch)
+        add_scalars(runner, {f'soft_labels_epoch/{name}': value for name, value in describe(summary).items()}, epoch)
         backend = runner.visualizer.get_backend('TensorboardVisBackend')
         if is_main_process() and backend is not None:  # mmengine's other backends have no histograms
             counts, edges = summary[-BINS:].numpy(), np.arange(1, BINS + 1) / BINS

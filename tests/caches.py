@@ -99,9 +99,9 @@ def cached_cfg(tmp_path: Path, loss: dict | None = None, pipeline: list | None =
 
 
 def without_checksums(folder: Path) -> None:
-    """Make a cache one of an earlier version, which has no checksums of its blocks."""
+    """Make a cache one of an earlier version, which has no checksums of its blocks and header."""
     header = json.loads((folder / HEADER).read_text())
-    del header['blocks']
+    del header['blocks'], header['crc32']
     (folder / HEADER).write_text(json.dumps(header))
 
 

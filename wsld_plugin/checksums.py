@@ -1,4 +1,4 @@
-"""Checksums of files, and of the blocks of a mapped array, which are compared when a block is first used."""
+"""Checksums of files, of JSON, and of the blocks of a mapped array, which are compared when a block is first used."""
 from __future__ import annotations
 
 import zlib
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ConfigError
+from .files import to_json
 
 _BLOCK = 1 << 16  # bytes of a block, or one row if that is longer
 
@@ -38,6 +39,20 @@ def file_checksums(path: Path, rows: np.ndarray) -> dict[str, Any]:
             found.update(chunk)
             crcs.append(zlib.crc32(chunk))
     return dict(sha256=found.hexdigest(), blocks=dict(rows=step, crc32=np.array(crcs, '>u4').tobytes().hex()))
+
+
+def sealed(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of a JSON file with their CRC-32, which :func:`unsealed` compares."""
+    return {**entries, 'crc32': zlib.crc32(to_json(entries))}
+
+
+def unsealed(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries without their CRC-32; a file without one is not compared. ValueError if it differs."""
+    entries = dict(found)
+    given = entries.pop('crc32', None)
+    if given not in (None, zlib.crc32(to_json(entries))):
+        raise ValueError('another checksum than when it was written')
+    return entries
 
 
 class CheckedRows:

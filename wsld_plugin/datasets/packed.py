@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.dataset import force_full_init
 from mmpretrain.datasets import BaseDataset
 
-from wsld_plugin.checksums import CheckedRows, file_checksums, file_hash
+from wsld_plugin.checksums import CheckedRows, file_checksums, file_hash, sealed, unsealed
 from wsld_plugin.errors import ConfigError, check_choice, check_integer, did_you_mean
 from wsld_plugin.files import from_json, to_json, write_atomically
 from wsld_plugin.registry import DATASETS
@@ -132,7 +132,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
                 '--classes NAMES.json` writes the rest.' if arrays else _HOW)
         raise ConfigError(f'{folder} is not a packed data set, or an incomplete one: it has no {META}. {what}')
     try:
-        found = from_json(path.read_text(encoding='utf-8'))
+        found = unsealed(from_json(path.read_text(encoding='utf-8')))
         meta = {**{key: found[key] for key in _KEYS}, 'blocks': found.get('blocks')}  # older packs have none
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f'{path} is damaged ({type(error).__name__}: {error}). Expected JSON with the keys '
@@ -151,7 +151,7 @@ def write_meta(folder: Path, classes: Sequence[str], shape: tuple[int, ...]) -> 
     found = file_checksums(folder / IMAGES, open_array(folder / IMAGES, np.uint8))
     meta = dict(format=_FORMAT, classes=list(classes), **dict(zip(_SIZES, shape, strict=False)),
                 sha256={IMAGES: found['sha256'], LABELS: file_hash(folder / LABELS)}, blocks=found['blocks'])
-    write_atomically(folder / META, to_json(meta))
+    write_atomically(folder / META, to_json(sealed(meta)))
 
 
 def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...] | None = None,
@@ -166,7 +166,7 @@ def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...] | Non
         array = np.load(path, mmap_mode='r')
     except FileNotFoundError:
         raise ConfigError(f'{path} is missing: expected {kind}. {advice}') from None
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy reads a header as Python, and raises whatever that raises
         raise ConfigError(f'{path} is damaged or truncated ({error}): expected {kind}. {advice}') from None
     if not isinstance(array, np.memmap) or array.dtype != dtype or not array.flags.c_contiguous \
             or shape not in (None, array.shape):

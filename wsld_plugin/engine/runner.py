@@ -56,7 +56,7 @@ class Runner(runner.Runner):
         """Scale the learning rate with the number of images of an update; mmengine leaves out their accumulation."""
         counts = getattr(optim_wrapper, '_accumulative_counts', 1)
         if counts > 1 and auto_scale_lr and auto_scale_lr.get('enable'):
-            self.logger.info(f'An update accumulates {counts} batches: as if base_batch_size were divided by {counts}.')
+            self.logger.info(f"An update accumulates {counts} batches, which divides base_batch_size by {counts}.")
             auto_scale_lr = {**auto_scale_lr, 'base_batch_size': auto_scale_lr['base_batch_size'] / counts}
         super().scale_lr(optim_wrapper, auto_scale_lr)
 

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.models import ImageClassifier
 
+from wsld_plugin.config.kinds import dicts
 from wsld_plugin.datasets.weak import FewLabels, PartialLabels
 from wsld_plugin.errors import ConfigError
 
@@ -83,7 +84,10 @@ def _built(runner: Runner, where: str) -> Any:
         path = str(error.filename or '')
         raise ConfigError(f'{where}: {error.strerror}: {path[:200]}{"…" * (len(path) > 200)}.') from error
     except (ValueError, IndexError, RuntimeError, AssertionError) as error:
-        raise ConfigError(f'{where}: its data set cannot be built ({error}). Expected a folder with one folder of '
+        loader = vars(runner).get(f'_{where}')
+        files = [part['ann_file'] for _, part, _ in dicts(loader) if part.get('ann_file')]
+        raise ConfigError(f'{where}: its data set cannot be built{"".join(f" from {file}" for file in files)} '
+                          f'({error}). Expected a folder with one folder of '
                           "images for each class, or an ann_file with a line 'path label' for each image, without "
                           'blank lines.') from error
 

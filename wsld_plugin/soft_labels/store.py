@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsld_plugin.checksums import CheckedRows, file_checksums, file_hash
+from wsld_plugin.checksums import CheckedRows, file_checksums, file_hash, sealed, unsealed
 from wsld_plugin.datasets.keyed import SampleKey
 from wsld_plugin.errors import ConfigError, did_you_mean
 from wsld_plugin.files import from_json, locked, to_json, write_atomically
@@ -164,7 +164,7 @@ class Header:
 
     def write(self, path: Path, **more: Any) -> None:
         """Write the fields and further entries as JSON."""
-        write_atomically(path, to_json({**asdict(self), **more}))
+        write_atomically(path, to_json(sealed({**asdict(self), **more})))
 
 
 def read_header(folder: Path, name: str = HEADER) -> tuple[Header, dict[str, Any]]:
@@ -183,7 +183,7 @@ def read_header(folder: Path, name: str = HEADER) -> tuple[Header, dict[str, Any
                           f"Run {command}, or set model.teacher.make='missing'.")
     known = {field.name for field in fields(Header)}
     try:
-        found = from_json(path.read_text(encoding='utf-8'))
+        found = unsealed(from_json(path.read_text(encoding='utf-8')))
         if found['format'] != FORMAT:
             raise ConfigError(f'{path}: format={found["format"]!r}, expected {FORMAT}. {_VERSION}: {NEW}.')
         values: dict[str, Any] = {key: found[key] for key in known}

@@ -54,6 +54,7 @@ def expected(tmp_path_factory):
             folder = tmp_path_factory.mktemp('expected')
             cfg = setting(folder)
             cfg.pop('work_dir')
+            cfg.default_hooks.resume_validation = dict(type='wsld_plugin.ResumeValidationHook')
             cfg.dump(folder / 'config.py')
             begin = time.monotonic()
             finish(folder / 'config.py', folder / 'whole', processes)

@@ -175,7 +175,8 @@ def key_training_set(cfg: Config, views: int | None = None) -> None:
     if views is not None:
         if isinstance(keyed.get('sampler'), Mapping):
             keyed['sampler'] = {'views': views, **keyed['sampler']}
-        cfg.setdefault('default_hooks', {}).setdefault('soft_labels', dict(type='wsld_plugin.SoftLabelsHook'))
+        opens = dict(type='wsld_plugin.SoftLabelsHook')
+        cfg.default_hooks = {'soft_labels': opens, **(cfg.get('default_hooks') or {})}
     cfg.train_dataloader = keyed  # a new dict: a validation loader may be the same object
 
 
